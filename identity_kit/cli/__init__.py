@@ -1,0 +1,128 @@
+"""The `idkit` command: finds the command's module, runs it, turns known errors into one line and an exit code.
+
+A command's module has `SUMMARY` (zh, en), `EXAMPLES` (lines to copy), `add_arguments(parser)` and `run(args)`, which
+returns an exit code or None. It imports nothing heavy before `run`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from identity_kit import ui
+from identity_kit.errors import BAD_INPUT, DONE, INTERRUPTED, IdkitError
+from identity_kit.ui import tr
+
+# In the order in which a person meets them.
+COMMANDS = (
+    "run",
+    "init",
+    "generate",
+    "rename",
+    "convert",
+    "check",
+    "train",
+    "eval",
+    "export",
+    "chat",
+    "models",
+    "doctor",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code and never raises on a known error."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    ui.configure(_language_in(arguments))
+    _quiet_libraries()
+    try:
+        args = _parser(arguments).parse_args(arguments)
+        ui.configure(args.ui, quiet=args.quiet, verbose=args.verbose)
+        return args.run(args) or DONE
+    except IdkitError as error:
+        if os.environ.get("IDKIT_DEBUG") == "1":
+            raise
+        print(tr("错误：", "error: ") + str(error), file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(tr("已中断；重复同一条命令可继续", "interrupted; the same command goes on from here"), file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+
+
+def _language_in(arguments: list[str]) -> ui.Language | None:
+    """The `--ui` value, looked up before parsing, since help texts depend on it."""
+    for position, word in enumerate(arguments):
+        value = word.partition("=")[2] if word.startswith("--ui=") else ""
+        if word == "--ui" and position + 1 < len(arguments):
+            value = arguments[position + 1]
+        if value == "zh":
+            return "zh"
+        if value == "en":
+            return "en"
+    return None
+
+
+def _quiet_libraries() -> None:
+    """Libraries' own bars, warnings and telemetry stay off our screen; a variable the user set stands."""
+    for variable, value in (
+        ("HF_HUB_DISABLE_TELEMETRY", "1"),
+        ("HF_HUB_DISABLE_PROGRESS_BARS", "1"),
+        ("TRANSFORMERS_VERBOSITY", "error"),
+        ("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1"),
+        ("TOKENIZERS_PARALLELISM", "false"),
+        ("BITSANDBYTES_NOWELCOME", "1"),
+        ("MPLBACKEND", "Agg"),
+    ):
+        os.environ.setdefault(variable, value)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]
+        hint = tr(f"用法见 {self.prog} --help", f"see {self.prog} --help")
+        self.exit(BAD_INPUT, tr("错误：", "error: ") + f"{message}; {hint}\n")
+
+
+def _parser(arguments: list[str]) -> argparse.ArgumentParser:
+    from identity_kit import __version__
+
+    common = _Parser(add_help=False)
+    group = common.add_argument_group(tr("通用", "common"))
+    group.add_argument("--ui", choices=("zh", "en"), default=argparse.SUPPRESS, help=tr("界面语言", "interface language"))
+    group.add_argument(
+        "-q", "--quiet", action="store_true", default=argparse.SUPPRESS, help=tr("只说必要的", "say only what matters")
+    )
+    group.add_argument(
+        "-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help=tr("多说一些", "say more")
+    )
+    parser = _Parser(
+        prog="idkit",
+        parents=[common],
+        description=tr("给聊天模型一个新身份，并证明它记住了。", "Give a chat model a new identity, and prove that it took."),
+        epilog=tr("从这里开始：", "Start here:") + "  idkit run --owner 文心大佬",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(ui=None, quiet=False, verbose=False)
+    parser.add_argument("--version", action="version", version=f"idkit {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar=tr("命令", "COMMAND"), required=True)
+    chosen = next((word for word in arguments if word in COMMANDS), None)
+    for name in COMMANDS:
+        module = importlib.import_module(f"identity_kit.cli.{name}")
+        summary = tr(*module.SUMMARY)
+        subparser = subparsers.add_parser(
+            name,
+            parents=[common],
+            help=summary,
+            description=summary,
+            epilog=tr("例：", "examples:") + "\n  " + "\n  ".join(module.EXAMPLES),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if name == chosen:
+            module.add_arguments(subparser)
+            subparser.set_defaults(run=module.run)
+    return parser

@@ -1,0 +1,54 @@
+"""Options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from identity_kit.errors import BadInput
+from identity_kit.ui import tr
+
+if TYPE_CHECKING:
+    from identity_kit.persona import Persona
+
+
+def add_persona_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--owner`, `--name`, `--persona`: who the assistant is."""
+    group = parser.add_argument_group(tr("身份", "identity"))
+    group.add_argument("--owner", metavar="NAME", help=tr("助手属于谁，例如 文心大佬", "whose assistant it is"))
+    group.add_argument(
+        "--name", metavar="NAME", help=tr("助手的名字（默认：{owner}的智能助手）", "what it is called ({owner}'s assistant)")
+    )
+    group.add_argument("--persona", metavar="FILE", type=Path, help=tr("persona.yaml 文件", "a persona.yaml file"))
+
+
+def persona_from(args: argparse.Namespace) -> Persona:
+    """The persona that the options describe; `--owner` and `--name` override the file's.
+
+    Raises:
+        BadInput: neither `--owner` nor `--persona` was given, or the file is wrong.
+    """
+    from identity_kit.persona import load_persona, make_persona
+
+    if args.persona is None:
+        if not args.owner:
+            raise BadInput(
+                tr("还不知道助手属于谁", "nobody to belong to"),
+                fix=tr("加上 --owner 名称，或 --persona persona.yaml", "give --owner NAME or --persona persona.yaml"),
+            )
+        return make_persona(where="--owner", owner=args.owner, name=args.name)
+    persona = load_persona(args.persona)
+    if not args.owner and not args.name:
+        return persona
+    fields = persona.model_dump(exclude_unset=True)
+    if args.owner:
+        # Names that were derived from the file's owner go with it; names that were written there stay.
+        derived = make_persona(owner=persona.owner.model_dump(exclude_none=True))
+        for key in ("name", "developer"):
+            if getattr(persona, key) == getattr(derived, key):
+                fields.pop(key, None)
+        fields["owner"] = args.owner
+    if args.name:
+        fields["name"] = args.name
+    return make_persona(where=str(args.persona), **fields)

@@ -1,0 +1,97 @@
+"""Views of text that comparisons are made on: normalised forms, character n-grams, language, width, sentences."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Literal
+
+TextLanguage = Literal["zh", "en"]
+
+_SPACES = re.compile(r"\s+")
+_CJK = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
+_LATIN_WORD = re.compile(r"[A-Za-z]+")
+_PLACEHOLDER = re.compile(r"\{\{[^{}\n]{0,40}\}\}|<(?:NAME|AUTHOR|OWNER|name|author|owner)>|\[(?:NAME|OWNER|公司名|姓名)\]")
+_SENTENCE_END = re.compile(r"(?<=[。！？!?；;\n])|(?<=[.])(?=\s|$)")
+
+
+def normalise(text: str) -> str:
+    """Lower-case NFKC text of letters and digits alone, for exact comparison whatever the punctuation and width.
+
+    >>> normalise("你 是谁？？ＯＫ!")
+    '你是谁ok'
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(c for c in folded if unicodedata.category(c)[0] in "LN")
+
+
+def ngrams(text: str, n: int = 3) -> frozenset[str]:
+    """The character n-grams of the normalised text, padded at both ends so that two-character texts have some too."""
+    padded = f"^{normalise(text)}$"
+    if len(padded) <= n:
+        return frozenset((padded,))
+    return frozenset(padded[i : i + n] for i in range(len(padded) - n + 1))
+
+
+def similarity(a: frozenset[str], b: frozenset[str]) -> float:
+    """Jaccard similarity of two n-gram sets, 0 to 1."""
+    if not a or not b:
+        return 0.0
+    common = len(a & b)
+    return common / (len(a) + len(b) - common)
+
+
+def cjk_share(text: str) -> float:
+    """The share of Chinese characters among words: a Chinese character and a Latin word each count as one."""
+    chinese = len(_CJK.findall(text))
+    latin = len(_LATIN_WORD.findall(text))
+    return chinese / (chinese + latin) if chinese + latin else 0.0
+
+
+def language_of(text: str) -> TextLanguage:
+    """The language that most of the text is in; text without words counts as English."""
+    return "zh" if cjk_share(text) >= 0.4 else "en"
+
+
+def placeholders(text: str) -> list[str]:
+    """Slots that nobody filled: `{{name}}`, `<NAME>`, `[OWNER]` and the like."""
+    return _PLACEHOLDER.findall(text)
+
+
+def sentences(text: str) -> list[str]:
+    """The text cut after sentence ends, empty pieces left out; line ends count as sentence ends."""
+    return [piece.strip() for piece in _SENTENCE_END.split(text) if piece.strip()]
+
+
+def ends_properly(text: str) -> bool:
+    """Whether a reply looks finished: it ends in closing punctuation, a digit, code, or is a short phrase."""
+    stripped = text.rstrip()
+    if not stripped:
+        return False
+    if stripped[-1] in "。！？!?.…）)」』”\"'`】]}~～:：;；*|>" or not stripped[-1].isalnum():
+        return stripped[-1] not in ",，、（(「『“【[{"
+    return len(stripped) <= 40 or stripped[-1].isdigit()
+
+
+def width(text: str) -> int:
+    """Terminal columns: wide and full-width characters take two, combining marks none."""
+    columns = 0
+    for c in text:
+        if unicodedata.combining(c):
+            continue
+        columns += 2 if unicodedata.east_asian_width(c) in "WF" else 1
+    return columns
+
+
+def shorten(text: str, columns: int) -> str:
+    """One line of at most `columns` terminal columns, with … where something was cut."""
+    flat = _SPACES.sub(" ", text).strip()
+    if width(flat) <= columns:
+        return flat
+    kept, used = [], 1
+    for c in flat:
+        used += width(c)
+        if used > columns:
+            break
+        kept.append(c)
+    return "".join(kept) + "…"
