@@ -235,9 +235,7 @@ def _verdict(view: str, mention: _Mention, mentions: list[_Mention], asked_self:
     clause_after = _CLAUSE.split(after, maxsplit=1)[0]
     if _is_question(view, ending, clause_after, after):
         return ""
-    subject = None
-    for subject in _SELF.finditer(before):
-        pass
+    subject = max(_SELF.finditer(before), key=lambda found: found.start(), default=None)
     if subject is None:
         return _without_subject(view, before, after, clause_after, mention, mentions, asked_self, begin)
     gap = before[subject.start() :]
