@@ -68,7 +68,7 @@ def open_engine(name: str, *, hub: Literal["hf", "modelscope"] = "hf", adapter: 
     if name.startswith(("http://", "https://")):
         yield Engine(name, "endpoint", endpoint_stream(name.rstrip("/")))
         return
-    from identity_kit.models import resolve
+    from identity_kit.models.resolve import resolve
 
     ref = resolve(name, hub=hub)
     if ref.folder is None and ref.gguf is not None:
@@ -92,17 +92,19 @@ def open_engine(name: str, *, hub: Literal["hf", "modelscope"] = "hf", adapter: 
 
 def local_stream(folder: Path, *, adapter: Path | None = None) -> Callable[[Messages, Settings], Iterator[Piece]]:
     """A stream over a model loaded into this process."""
-    from identity_kit.models.decode import load_model
+    from identity_kit.models.decode import end_ids, load_model, prompt_ids
 
     model, tokenizer = load_model(folder, adapter=adapter)
+    ends = end_ids(model, tokenizer)
 
     def stream(messages: Messages, settings: Settings) -> Iterator[Piece]:
         import torch
         from transformers import StoppingCriteria, StoppingCriteriaList
 
-        inputs = _encode(tokenizer, messages).to(model.device)
-        pieces: queue.Queue[Any] = queue.Queue()
+        inputs = torch.tensor([prompt_ids(tokenizer, messages)], device=model.device)
+        pieces: queue.Queue[str | BaseException | Piece] = queue.Queue()
         stop = threading.Event()
+        words = _Words(tokenizer, pieces)
 
         class _Asked(StoppingCriteria):
             def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
@@ -120,52 +122,50 @@ def local_stream(folder: Path, *, adapter: Path | None = None) -> Callable[[Mess
                         inputs,
                         attention_mask=torch.ones_like(inputs),
                         max_new_tokens=settings.max_tokens,
-                        streamer=_Words(tokenizer, pieces),
+                        streamer=words,
                         stopping_criteria=StoppingCriteriaList([_Asked()]),
-                        pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id,
+                        eos_token_id=sorted(ends),
+                        pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(ends),
                         **sampling,
                     )
-                pieces.put(None)
+                pieces.put(Piece("", "stop" if words.ids and words.ids[-1] in ends else "length"))
             except BaseException as error:
                 pieces.put(error)
 
         worker = threading.Thread(target=work, daemon=True)
         worker.start()
-        yield from _drain(pieces, stop, worker, settings.max_tokens)
+        try:
+            yield from _drain(pieces)
+        finally:
+            stop.set()
+            worker.join()
 
     return stream
 
 
-def _drain(pieces: queue.Queue[Any], stop: threading.Event, worker: threading.Thread, limit: int) -> Iterator[Piece]:
-    """The worker's pieces; when the reader goes away, the worker is asked to end and waited for."""
-    tokens = 0
-    try:
-        while True:
-            item = pieces.get()
-            if item is None:
-                break
-            if isinstance(item, BaseException):
-                raise Stopped(tr(f"解码出错：{item}", f"decoding failed: {item}")) from item
-            text, tokens = item
-            if text:
-                yield Piece(text)
-        yield Piece("", "length" if tokens >= limit else "stop")
-    finally:
-        stop.set()
-        worker.join()
+def _drain(pieces: queue.Queue[str | BaseException | Piece]) -> Iterator[Piece]:
+    """The worker's pieces up to the last one."""
+    while True:
+        item = pieces.get()
+        if isinstance(item, BaseException):
+            raise Stopped(tr(f"解码出错：{item}", f"decoding failed: {item}")) from item
+        if isinstance(item, Piece):
+            yield item
+            return
+        yield Piece(item)
 
 
 class _Words:
-    """Turns generated ids into text that is whole: bytes of half a character wait for the rest. A `generate` streamer."""
+    """A `generate` streamer: turns ids into whole text; the bytes of half a character wait for the rest."""
 
-    def __init__(self, tokenizer: Any, pieces: queue.Queue[Any]) -> None:
+    def __init__(self, tokenizer: Any, pieces: queue.Queue[str | BaseException | Piece]) -> None:
         self.tokenizer, self.pieces = tokenizer, pieces
         self.ids: list[int] = []
         self.shown = ""
         self.prompt = True
 
     def put(self, value: Any) -> None:
-        if self.prompt:
+        if self.prompt:  # `generate` hands over the prompt first
             self.prompt = False
             return
         self.ids.extend(value.flatten().tolist())
@@ -177,18 +177,9 @@ class _Words:
         self._show(self.tokenizer.decode(self.ids, skip_special_tokens=True))
 
     def _show(self, text: str) -> None:
-        # An id that ends a turn counts among the tokens but has no text.
-        stopped = bool(self.ids) and self.ids[-1] in self.tokenizer.all_special_ids
-        self.pieces.put((text[len(self.shown) :], 0 if stopped else len(self.ids)))
-        self.shown = text
-
-
-def _encode(tokenizer: Any, messages: Messages) -> Any:
-    """Token ids [1, tokens] of the conversation, ready for the answer."""
-    import torch
-
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    return torch.tensor([tokenizer(text, add_special_tokens=False).input_ids])
+        if len(text) > len(self.shown):
+            self.pieces.put(text[len(self.shown) :])
+            self.shown = text
 
 
 def endpoint_stream(base_url: str, *, model: str = "") -> Callable[[Messages, Settings], Iterator[Piece]]:

@@ -65,7 +65,9 @@ def _use(folder: Path, library: str) -> str:
         files = sorted(path.name for path in folder.glob("*.gguf"))
         return f"```bash\nidkit chat {files[0] if files else 'model.gguf'}\n```\n"
     if library == "peft":
-        return "```bash\nidkit export RUN --format hf -o merged   # merge it into its base, then: idkit chat merged\n```\n"
+        return (
+            "```bash\nidkit export RUN --format hf -o merged   # merge it into its base, then: idkit chat merged\n```\n"
+        )
     return (
         "```python\n"
         "from transformers import pipeline\n\n"

@@ -53,7 +53,9 @@ def atomic_folder(out: Path) -> Iterator[Path]:
         raise Stopped(
             tr(f"写不了：{error.strerror or error}", f"cannot write: {error.strerror or error}"),
             where=str(out),
-            fix=tr("腾出空间或换个 -o，再运行同一条命令", "free some space or choose another -o, then run the same command"),
+            fix=tr(
+                "腾出空间或换个 -o，再运行同一条命令", "free some space or choose another -o, then run the same command"
+            ),
         ) from error
     finally:
         if temporary is not None:

@@ -24,7 +24,13 @@ if TYPE_CHECKING:
     from identity_kit.persona import Persona
 
 # Identity, ordinary and code questions: an adapter that was lost, scaled wrongly or added twice shows on the first two.
-CHECK_PROMPTS = ("你是谁？", "Who created you?", "用一句话解释光合作用。", "What is 17 + 25?", "print the numbers 1 to 3 in Python")
+CHECK_PROMPTS = (
+    "你是谁？",
+    "Who created you?",
+    "用一句话解释光合作用。",
+    "What is 17 + 25?",
+    "print the numbers 1 to 3 in Python",
+)
 
 # Rounding the merged weights to 16 bit moves the next-token distribution by about 1e-4 nats (bf16, 0.5B); a lost
 # adapter moves it by more than 0.1. Mean Kullback-Leibler divergence over the positions of all check prompts.
@@ -121,7 +127,11 @@ def merge_adapter(
 
 def _check_adapter(base: Path, adapter: Path) -> None:
     """Refuse early, before a large model is loaded."""
-    for folder, name in ((base, "config.json"), (adapter, "adapter_config.json"), (adapter, "adapter_model.safetensors")):
+    for folder, name in (
+        (base, "config.json"),
+        (adapter, "adapter_config.json"),
+        (adapter, "adapter_model.safetensors"),
+    ):
         if not (folder / name).is_file():
             raise BadInput(
                 tr(f"缺少 {name}", f"{name} is missing"),
