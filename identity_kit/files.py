@@ -42,7 +42,9 @@ def atomic_open(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         raise Stopped(
             tr(f"写不了文件：{error.strerror}", f"cannot write the file: {error.strerror}"),
             where=str(path),
-            fix=tr("腾出空间或换个 -o，再运行同一条命令", "free some space or choose another -o, then run the same command"),
+            fix=tr(
+                "腾出空间或换个 -o，再运行同一条命令", "free some space or choose another -o, then run the same command"
+            ),
         ) from error
     except BaseException:
         temporary.unlink(missing_ok=True)
