@@ -151,6 +151,41 @@ def read_placed(path: Path | str, format: str | None = None) -> Iterator[tuple[s
         yield where, reader(row, where)
 
 
+def read_tolerant(
+    path: Path | str, format: str | None = None, remarks: list[str] | None = None
+) -> Iterator[tuple[str, Conversation | BadInput]]:
+    """As `read_placed`, but a row that cannot be read is given as its error, and reading goes on.
+
+    Args:
+        remarks: what there is to say about the file itself, its encoding for one, is added here.
+
+    Raises:
+        BadInput: the file as a whole cannot be read.
+    """
+    if format:
+        check_format(format)
+    if format == "llamafactory" or (format is None and llamafactory.is_folder(Path(path))):
+        yield from read_placed(path, "llamafactory")
+        return
+    name = format
+    for where, row in iter_rows(path, tolerant=True, remarks=remarks):
+        if isinstance(row, BadInput):
+            yield where, row
+            continue
+        name = name or detect_row(row)
+        found = detect_row(row) or name
+        if found is None:
+            yield where, _unknown(row, where)
+            continue
+        try:
+            if "kto" in (found, name):
+                yield where, next(preference.read_kto([(where, row)]))
+            else:
+                yield where, _READERS[name if detect_row(row) is None and name else found](row, where)
+        except BadInput as error:
+            yield where, error
+
+
 def _chain(head: list[tuple[str, Row]], rows: Iterator[tuple[str, Row]]) -> Iterator[tuple[str, Row]]:
     yield from head
     yield from rows
@@ -314,5 +349,6 @@ __all__ = [
     "kind_of",
     "read",
     "read_placed",
+    "read_tolerant",
     "write",
 ]

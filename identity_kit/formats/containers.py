@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal, overload
 
 import orjson
 
@@ -46,17 +46,33 @@ def kind_of(path: Path) -> str:
     return kind
 
 
-def iter_rows(source: Path | str) -> Iterator[tuple[str, Row]]:
+@overload
+def iter_rows(
+    source: Path | str, *, tolerant: Literal[False] = False, remarks: list[str] | None = None
+) -> Iterator[tuple[str, Row]]: ...
+
+
+@overload
+def iter_rows(
+    source: Path | str, *, tolerant: Literal[True], remarks: list[str] | None = None
+) -> Iterator[tuple[str, Row | BadInput]]: ...
+
+
+def iter_rows(source: Path | str, *, tolerant: bool = False, remarks: list[str] | None = None) -> Iterator[Any]:
     """The rows of a file, a folder of files or a hub data set, each with its place (`file:line` or `file:row N`).
 
     A `generate` folder stands for its conversations.jsonl.
+
+    Args:
+        tolerant: give a JSON line that is broken as its error, and go on.
+        remarks: what there is to say about a file, its encoding for one, is added here.
 
     Raises:
         BadInput: anything that is not rows of fields, with the place.
     """
     path = Path(source)
     if path.is_dir():
-        yield from _folder_rows(path)
+        yield from _folder_rows(path, tolerant, remarks)
         return
     if _HUB_ID.fullmatch(str(source)) and not path.exists() and Path(source).suffix.lower() not in SUFFIXES:
         yield from _hub_rows(str(source))
@@ -68,19 +84,20 @@ def iter_rows(source: Path | str) -> Iterator[tuple[str, Row]]:
     elif kind in ("csv", "tsv"):
         yield from _csv_rows(path, "\t" if kind == "tsv" else ",")
     else:
-        yield from _json_rows(path)
+        yield from _json_rows(path, tolerant, remarks)
 
 
-def _folder_rows(folder: Path) -> Iterator[tuple[str, Row]]:
+def _folder_rows(folder: Path, tolerant: bool, remarks: list[str] | None) -> Iterator[Any]:
+    options: dict[str, Any] = {"tolerant": tolerant, "remarks": remarks}
     if (folder / "conversations.jsonl").is_file():
-        yield from iter_rows(folder / "conversations.jsonl")
+        yield from iter_rows(folder / "conversations.jsonl", **options)
     elif (folder / "state.json").is_file() and any(folder.glob("*.arrow")):
         for file in sorted(folder.glob("*.arrow")):
             yield from _table_rows(file, "arrow")
     else:
         for file in files_below(folder, SUFFIXES):
             if file.name not in ("dataset_info.json", "manifest.json", "dataset_dict.json", "state.json"):
-                yield from iter_rows(file)
+                yield from iter_rows(file, **options)
 
 
 def _as_row(value: Any, where: str) -> Row:
@@ -89,10 +106,14 @@ def _as_row(value: Any, where: str) -> Row:
     return value
 
 
-def _json_rows(path: Path) -> Iterator[tuple[str, Row]]:
+def _json_rows(path: Path, tolerant: bool, remarks: list[str] | None) -> Iterator[tuple[str, Row | BadInput]]:
     encoding = detect_encoding(path)
     if not encoding.plain:
-        detail(tr(f"{path}：编码是 {encoding}", f"{path}: encoded as {encoding}"))
+        remark = tr(f"{path}：编码是 {encoding}", f"{path}: encoded as {encoding}")
+        if remarks is None:
+            detail(remark)
+        else:
+            remarks.append(remark)
     first = next(((n, line) for n, line in text_lines(path, encoding) if line.strip()), None)
     if first is None:
         raise BadInput(tr("文件里只有空白", "the file holds nothing but blanks"), where=str(path))
@@ -108,7 +129,12 @@ def _json_rows(path: Path) -> Iterator[tuple[str, Row]]:
     for number, line in text_lines(path, encoding):
         if line.strip():
             where = f"{path}:{number}"
-            yield where, _as_row(parse_json(line, where), where)
+            try:
+                yield where, _as_row(parse_json(line, where), where)
+            except BadInput as error:
+                if not tolerant:
+                    raise
+                yield where, error
 
 
 def parse_json(line: str, where: str) -> Any:

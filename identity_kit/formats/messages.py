@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import orjson
+
 from identity_kit.conversation import Conversation
 from identity_kit.formats.rows import Row, Unheld, finish, list_field, message_list, no_rejected, optional_text, rest
 from identity_kit.ui import tr
@@ -20,11 +24,22 @@ def read_row(row: Row, where: str) -> Conversation:
     """
     messages = message_list(list_field(row, "messages", where), "role", "content", "messages", where)
     meta = row.get("meta")
+    if isinstance(meta, str):  # tables hold it as JSON
+        meta = parse_object(meta)
     extras = dict(meta) if isinstance(meta, dict) else ({"meta": meta} if meta is not None else {})
     for key, value in rest(row, "messages", "meta", "rejected").items():
         extras.setdefault(key, value)
     rejected = optional_text(row, "rejected", where) if row.get("rejected") is not None else None
     return finish(messages, where, extras=extras, rejected=rejected)
+
+
+def parse_object(text: str) -> Any:
+    """The object that a text is in JSON; any other text as it is."""
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+    return value if isinstance(value, dict) else text
 
 
 def write_row(conversation: Conversation) -> Row:

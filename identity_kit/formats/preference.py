@@ -25,6 +25,11 @@ def matches_kto(row: Row) -> bool:
     return "completion" in row and "label" in row
 
 
+def matches_completion(row: Row) -> bool:
+    """Whether a row is a prompt and its completion, `trl`'s other format for fine-tuning."""
+    return "prompt" in row and "completion" in row and "label" not in row
+
+
 def _turns(value: Any, role: str, field: str, where: str) -> list[Message]:
     """A text, one message or a list of messages, as messages; a bare text speaks in `role`."""
     if isinstance(value, str):

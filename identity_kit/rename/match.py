@@ -274,7 +274,8 @@ def _without(text: str, start: int, end: int, changes: list[tuple[int, int, Name
 
 def apply(text: str, edits: list[Edit]) -> str:
     """The text with the edits made, everything else as it was."""
-    pieces, at = [], 0
+    pieces: list[str] = []
+    at = 0
     for edit in edits:
         pieces += (text[at : edit.start], edit.new)
         at = edit.end
