@@ -171,6 +171,7 @@ def _evaluate(args: argparse.Namespace, persona: Persona, probes: list[Probe]) -
     from identity_kit.evaluate.ask import count_answers
     from identity_kit.evaluate.conditions import NAMES, make_conditions, provenance, short_system
     from identity_kit.evaluate.harness import run_harness
+    from identity_kit.evaluate.held_out import training_questions
     from identity_kit.evaluate.labels import BASE, TUNED
     from identity_kit.evaluate.models import open_subject
     from identity_kit.evaluate.probes import applicable
@@ -211,6 +212,7 @@ def _evaluate(args: argparse.Namespace, persona: Persona, probes: list[Probe]) -
             settings={"model": args.model, "base": base_name or None},
             texts=retention_texts(),
             harness=harness,
+            trained_on=training_questions(run / "data") if (run := _run_folder(args)) else (),
             second_judge=llm_judge(_judge(args), persona) if args.judge_model else None,
         )
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from identity_kit.errors import BadInput
 from identity_kit.evaluate.ask import TOKEN_CAPS, Condition, Journal, ask, count_answers
 from identity_kit.evaluate.card import Card, ConditionCard, Result, Retention, cells_of, compare, results_of
+from identity_kit.evaluate.held_out import overlaps
 from identity_kit.evaluate.judge import Answer, judge, judge_hash
 from identity_kit.evaluate.labels import display
 from identity_kit.evaluate.probes import SUITES, Probe, applicable, fill, probes_hash
@@ -41,6 +42,7 @@ def evaluate(
     texts: Mapping[str, str] | None = None,
     harness: Mapping[str, Mapping[str, float]] | None = None,
     second_judge: SecondJudge | None = None,
+    trained_on: Iterable[str] = (),
 ) -> Card:
     """Measure every condition on the same probes and write the report.
 
@@ -55,6 +57,7 @@ def evaluate(
         hashes, settings: what else decides the figures: data, prompts, template; go into the card as they are.
         texts: held-out texts by language; every condition that can measure them does (see `retention`).
         harness: label → task → score, measured elsewhere, to be reported together.
+        trained_on: the questions that the subject was trained on; probes worded like one are named in the card.
         second_judge: gives each of the subject's results a second opinion; never changes a verdict.
 
     Raises:
@@ -88,6 +91,7 @@ def evaluate(
             harness={label: dict(scores) for label, scores in (harness or {}).items()},
             hashes=_hashes(chosen, persona, texts or {}, hashes or {}),
             settings={"max_new_tokens": max_new_tokens, "token_caps": TOKEN_CAPS, "seed": seed, **(settings or {})},
+            leaks=tuple(str(pair) for pair in overlaps(chosen, trained_on) if pair.leaks),
             not_measured=_not_measured(chosen, unfit, conditions, retention, harness),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             seconds=round(time.monotonic() - started, 1),
