@@ -212,7 +212,7 @@ def _evaluate(args: argparse.Namespace, persona: Persona, probes: list[Probe]) -
             settings={"model": args.model, "base": base_name or None},
             texts=retention_texts(),
             harness=harness,
-            trained_on=training_questions(run / "data") if (run := _run_folder(args)) else (),
+            trained_on=training_questions(folder / "data") if (folder := _run_folder(args)) else (),
             second_judge=llm_judge(_judge(args), persona) if args.judge_model else None,
         )
 

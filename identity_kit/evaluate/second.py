@@ -29,7 +29,7 @@ _VERDICT = re.compile(r"\b(PASS|FAIL)\b", re.IGNORECASE)
 
 
 def llm_judge(answer: Answerer, persona: Persona) -> SecondJudge:
-    """A second judge over any answerer, with the prompt of prompts/judge.jinja."""
+    """A second judge over any answerer, with the prompt of prompts/second_judge.jinja."""
 
     def judge(results: Sequence[Result]) -> list[bool | None]:
         prompts = [[{"role": "user", "content": judge_prompt(result, persona)}] for result in results]
@@ -43,7 +43,7 @@ def judge_prompt(result: Result, persona: Persona) -> str:
     """The prompt that asks about one result: its last turn, with everything said before."""
     from jinja2 import Environment, StrictUndefined
 
-    template = resource("prompts", "judge.jinja").read_text(encoding="utf-8")
+    template = resource("prompts", "second_judge.jinja").read_text(encoding="utf-8")
     turns = [{"role": "system", "content": result.system}] if result.system else []
     if len(result.answers) > 1:
         said = [message["content"] for message in result.messages if message["role"] == "user"]
