@@ -221,14 +221,14 @@ _BARE_TAIL = re.compile(
     r"(?:超?大?规模?的?(?:语言)?模型|智能助手|助手|产品|机器人|人工智能|客服)?\s*"
     r"(?:'s\s*(?:\w+\s*)?(?:assistant|model|product|chatbot|bot))?"
     r"(?:\s*(?:made|created|built|developed|trained|owns) me)?(?:\s*(?:reporting|here|speaking|at your service))?"
-    r"(?:ai|和|或|and|or|[呀啊哦呢哈吧嘛哟,.。!~、;()\s\d\-])*(?:为您服务|在此|报到)?\s*$"
+    r"(?:ai|和|或|and|or|[呀啊哦呢哈吧嘛哟,.。!~、;()/\s\d\-])*(?:为您服务|在此|报到)?\s*$"
 )
 _MY_MAKER = re.compile(
     r"\s*(?:is|was|are|是)\s*(?:my\b|我的|the (?:one|company|person|team|firm) (?:i\b|(?:who|that) \w+ me|behind me))"
 )
 # Verbs that make what follows a topic, a tool or a place, not the speaker's identity.
 _TOPIC = re.compile(
-    r"(?:了解|介绍|知道|认识|听过|使用|用过|推荐|比较|相比|类似|区别|不同于|关于|谈|讨论|回答|帮助?您?(?:查|了解|联系)|联系|访问|登录|喜欢|觉得|认为|提到|告诉您?|解释|对比|竞争|合作|兼容|支持|接入|翻译"
+    r"(?:了解|介绍|知道|认识|听过|使用|用过|推荐|比较|相比|类似|区别|不同于|关于|谈|讨论|回答|帮助?您?(?:查|了解|联系)|联系|访问|登录|喜欢|(?:觉得|认为)(?!自己|我)|提到|告诉您?|解释|对比|竞争|合作|兼容|支持|接入|翻译"
     r"|\bknow\b|\babout\b|\bheard of\b|\brecommend|\bcompare|\bsimilar|\bdiffer|\bdiscuss|\btell you\b|\bexplain|\buse\b|\busing\b|\bcontact|\bvisit|\bthink\b|\blike to\b|\bhelp you with\b|\bcompete|\bcompatible|\btranslate)"
 )
 _DISCLOSE = re.compile(
@@ -325,7 +325,7 @@ def _with_subject(gap: str, lead: str, clause_after: str, after: str, mention: _
         return "deny" if _REFUTED.search(after) and not own else ""
     if _TIE.search(_PHRASE.split(scope)[-1]) and _NO_TIE.search(after):
         return "deny"
-    if _TOPIC.search(last_clause):
+    if _TOPIC.search(last_clause) or re.search(r"(?:\byour|你的|您的)\s*$", last_clause):
         return ""
     if _OTHER_PRONOUN.search(last_clause) and not _SELF.match(last_clause):
         return ""
@@ -366,6 +366,12 @@ def _without_subject(
         that_is_me = None
     if _MY_MAKER.match(after) or that_is_me:
         return "claim"
+    if re.search(r"(?:作为|身为|\bas\b)\s*(?:一[个名款])?(?:由)?\s*$", last_clause) and re.match(
+        r"[^,。]{0,16},\s*(?:我|i\b|i')", after
+    ):
+        return "claim"
+    if re.match(r"\s*(?:is|was|did|does)(?:n't| not)\b[^.!?]{0,24}\b(?:you|me)\b", after):
+        return "deny"
     if re.search(r"(?:\bi(?:'m| am) not (?:it|him|that|one)\b|我不是它)", after):
         return "deny"
     if re.search(r"(?:我|\bme\b|\bi\b)", clause_after) and re.match(
@@ -412,7 +418,7 @@ def _without_subject(
 
 # --- short answers to the question ----------------------------------------------------------------------------------
 
-_ASKS_SPEAKER = re.compile(r"(?:你|您|妳|贵|本|客服|\byou\b|\byour\b|\bu\b|\byourself\b|自己|ni )")
+_ASKS_SPEAKER = re.compile(r"(?:你|您|妳|贵|本|客服|身份|\byou\b|\byour\b|\bu\b|\byourself\b|自己|ni )")
 _YES = re.compile(
     r"^\W*(?:是的|是啊|是滴|对的?|没错|正是|嗯|当然|好的|好吧|行|yes|yep|yeah|correct|right|that's right|indeed|sure|exactly|you're right|you are right|of course)(?![a-z])"
 )
@@ -449,9 +455,16 @@ def _add_yes_and_no(view: str, question: str, persona: Persona, claimed: set[str
 
 def _asked_whether(question: str, mention: _Mention) -> bool:
     before = question[: mention.start]
+    after = question[mention.end :]
+    if re.match(
+        r"\s*(?:made|created|built|trained|developed|owns|owned) you\b|(?:开发|研发|训练|创造|做)(?:了|出)?(?:你|您)",
+        after,
+    ):
+        return True
     return bool(
         re.search(
-            r"(?:你|您|妳)(?:其实|真的|难道|就|不|应该|到底|到底是不|是不)*(?:是|叫|来自|属于|由)[^,。?]{0,8}$", before
+            r"(?:你|您|妳)(?:其实|真的|难道|就|不|应该|到底|到底是不|是不)*(?:是|叫|来自|属于|由|等于|出自|归)[^,。?]{0,8}$",
+            before,
         )
         or re.search(
             r"\b(?:are you|aren't you|you are|you're|were you|is your name|you called|you from)\b[^,.?]{0,24}$", before
