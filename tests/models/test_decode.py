@@ -16,7 +16,13 @@ from identity_kit.models.server import local_server
 
 pytestmark = pytest.mark.model
 
-QUESTIONS = ["Hi", "Name three fruits.", "Who are you?", "What is the capital of France? Answer in one word.", "Count to five."]
+QUESTIONS = [
+    "Hi",
+    "Name three fruits.",
+    "Who are you?",
+    "What is the capital of France? Answer in one word.",
+    "Count to five.",
+]
 
 
 def _talks(system: str | None = None):
@@ -54,7 +60,8 @@ def test_the_cap_and_the_end_are_told_apart(loaded):
 def test_sampling_is_repeated_by_its_seed(loaded):
     model, tokenizer = loaded
     one, two, other = (
-        [a.text for a in reply(model, tokenizer, _talks(), max_new_tokens=12, temperature=1.0, seed=seed)] for seed in (1, 1, 2)
+        [a.text for a in reply(model, tokenizer, _talks(), max_new_tokens=12, temperature=1.0, seed=seed)]
+        for seed in (1, 1, 2)
     )
     assert one == two != other
 
