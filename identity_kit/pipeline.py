@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from identity_kit.files import folder_lock, read_json, sha256_file, sha256_text, write_json
-from identity_kit.models.resolve import ModelRef, gguf_file, hf_folder, resolve
+from identity_kit.models.resolve import ModelRef, hf_folder, resolve
 from identity_kit.persona import Persona, save_persona
 from identity_kit.ui import say, tr
 
@@ -200,18 +200,21 @@ def _model(job: Job) -> tuple[ModelRef, Path]:
 def _generate(job: Job, reference: ModelRef, out: Path) -> None:
     from identity_kit.generate import generate
     from identity_kit.llm.endpoint import Endpoint
+    from identity_kit.models.folder_server import folder_server
     from identity_kit.models.server import local_server
 
     needs_base = job.settings.contrast + job.settings.rehearsal > 0
     if job.rehearser is not None or not needs_base:
         generate(job.persona, out, job.settings, writer=job.writer, rehearser=job.rehearser)
         return
-    if reference.gguf is None:
-        with _folder_endpoint(reference) as endpoint:
-            generate(job.persona, out, job.settings, writer=job.writer, rehearser=endpoint)
-        return
-    with local_server(gguf_file(job.model), slots=8, context=1024) as server:
-        endpoint = Endpoint(base_url=server.base_url, model=reference.gguf.stem, concurrency=server.slots)
+    # The untuned model answers contrast and rehearsal questions itself; llama.cpp serves it where it is a GGUF file.
+    if reference.gguf is not None:
+        served, name = local_server(reference.gguf, slots=8, context=1024), reference.gguf.stem
+    else:
+        assert reference.folder is not None
+        served, name = folder_server(reference.folder), reference.folder.name
+    with served as server:
+        endpoint = Endpoint(base_url=server.base_url, model=name, concurrency=server.slots)
         generate(job.persona, out, job.settings, writer=job.writer, rehearser=endpoint)
 
 

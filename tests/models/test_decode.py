@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -94,3 +95,23 @@ def test_the_server_dies_when_its_owner_is_killed(smollm_gguf: Path):
     while time.monotonic() < deadline and Path(f"/proc/{pid}").exists():
         time.sleep(0.1)
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_folder_is_served_in_batches(loaded, smollm_folder: Path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from identity_kit.models.folder_server import folder_server
+
+    with folder_server(smollm_folder) as server:
+
+        def ask(talk):
+            body = json.dumps({"messages": talk, "max_tokens": 8}).encode()
+            request = urllib.request.Request(f"{server.base_url}/chat/completions", body)
+            return json.load(urllib.request.urlopen(request, timeout=120))
+
+        with ThreadPoolExecutor(5) as pool:
+            answers = list(pool.map(ask, _talks()))
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            urllib.request.urlopen(urllib.request.Request(f"{server.base_url}/chat/completions", b"{}"), timeout=60)
+    assert [answer["usage"]["completion_tokens"] <= 8 for answer in answers] == [True] * 5
+    assert all(answer["choices"][0]["message"]["content"] for answer in answers)

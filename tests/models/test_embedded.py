@@ -62,7 +62,7 @@ def test_pieces_are_joined_and_the_second_time_nothing_is_fetched(tiny, tmp_path
 
 def test_another_file_is_refused_and_removed(tiny, tmp_path):
     wrong = dataclasses.replace(tiny, sha256="0" * 64)
-    with pytest.raises(BadInput, match="the checksum differs: expected 0000.* the file was removed"):
+    with pytest.raises(BadInput, match=r"the checksum differs: expected 0000.* the file was removed"):
         fetch(wrong)
     assert not list((tmp_path / "cache").rglob("*.gguf"))
     assert not list((tmp_path / "cache").rglob("*.bin"))
@@ -86,7 +86,7 @@ def test_a_damaged_cache_is_noticed(tiny):
 
 
 def test_no_room_is_said_before_anything_is_fetched(tiny):
-    with pytest.raises(Stopped, match="not enough disk: .* IDKIT_CACHE"):
+    with pytest.raises(Stopped, match=r"not enough disk: .* IDKIT_CACHE"):
         fetch(dataclasses.replace(tiny, bytes=10**16))
 
 

@@ -50,5 +50,5 @@ def test_a_file_that_is_not_gguf(tmp_path: Path):
 def test_a_hub_that_is_out_of_reach(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(Stopped, match="cannot fetch nobody/nothing.*local folder"):
+    with pytest.raises(Stopped, match=r"cannot fetch nobody/nothing.*local folder"):
         resolve("nobody/nothing")
