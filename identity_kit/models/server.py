@@ -56,7 +56,12 @@ def local_server(
         ]
         # The pipe on stdin is the child's life line: when this process dies, however, it reads the end of file.
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=log, stderr=log, env={**os.environ, "IDKIT_TEMPLATE": template or ""}
+            command,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env={**os.environ, "IDKIT_TEMPLATE": template or ""},
         )
         try:
             _wait(process, port, gguf, log)

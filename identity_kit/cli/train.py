@@ -1,0 +1,67 @@
+"""`idkit train`: tune a model on conversations."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from identity_kit.ui import tr
+
+SUMMARY = (
+    "训练：在对话数据上微调模型（LoRA、QLoRA、全量、DPO）",
+    "tune a model on conversations (LoRA, QLoRA, full, DPO)",
+)
+EXAMPLES = (
+    "idkit train --data RUN/data --model embedded:qwen2.5-coder-0.5b -o RUN",
+    "idkit train --data rows.jsonl --model ./Qwen3-4B -o RUN --recipe qwen3-4b-8gb --set rank=32 --set epochs=3",
+    "idkit train --data rows.jsonl --model ./model -o RUN --dry-run",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data",
+        metavar="IN",
+        type=Path,
+        required=True,
+        help=tr("JSONL 文件或 generate 的目录", "a JSONL file or a generate DIR"),
+    )
+    parser.add_argument("--model", metavar="MODEL", required=True, help=tr("基座模型", "the base model"))
+    parser.add_argument("-o", "--out", metavar="RUN", type=Path, required=True, help=tr("运行目录", "the run's folder"))
+    parser.add_argument(
+        "--recipe",
+        metavar="R",
+        default="cpu-0.5b",
+        help=tr("配方名或 YAML 文件（默认 cpu-0.5b）", "a recipe's name or YAML file"),
+    )
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        dest="overrides",
+        help=tr("改配方的一个键，可重复", "change one key of the recipe; may be repeated"),
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help=tr("从最新的检查点继续", "go on from the newest checkpoint")
+    )
+    parser.add_argument(
+        "--hub", choices=("hf", "modelscope"), default="hf", help=tr("模型来源", "where hub ids come from")
+    )
+    parser.add_argument("--json", action="store_true", help=tr("结果以 JSON 输出", "print the result as JSON"))
+
+
+def run(args: argparse.Namespace) -> int | None:
+    from dataclasses import asdict
+
+    from identity_kit.models import hf_folder
+    from identity_kit.train import load_recipe, train
+
+    recipe = load_recipe(args.recipe, args.overrides)
+    result = train(args.data, hf_folder(args.model, args.hub), args.out, recipe, resume=args.resume)
+    if args.json:
+        print(json.dumps({**asdict(result), "adapter": str(result.adapter)}, ensure_ascii=False))
+    else:
+        print(result.adapter)
+    return None

@@ -1,0 +1,310 @@
+"""The training loop, top to bottom: set up, resume, step, save, finish."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from identity_kit import ui
+from identity_kit.conversation import Conversation
+from identity_kit.errors import BadInput, Stopped
+from identity_kit.files import folder_lock, read_json, sha256_text, write_json
+from identity_kit.train.batches import Step, plan_steps
+from identity_kit.train.checkpoint import (
+    load_checkpoint,
+    random_state,
+    restore_random_state,
+    save_checkpoint,
+)
+from identity_kit.train.data import TrainingData, load_data
+from identity_kit.train.engine import Engine, make_engine
+from identity_kit.train.log import StepLog, draw_loss
+from identity_kit.train.memory import PeakMemory
+from identity_kit.train.model import adapt, load_base, load_tokenizer, save_trained, settle
+from identity_kit.train.optimiser import Optimiser
+from identity_kit.train.recipe import Recipe
+from identity_kit.train.team import Team
+from identity_kit.train.view import view
+from identity_kit.ui import say, tr
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run came to. Seconds, tokens and rows are of the loop alone; padding is not counted as tokens.
+
+    `adapter` is a peft folder, or a whole Hugging Face folder where every weight was trained.
+    """
+
+    steps: int
+    seconds: float
+    final_loss: float
+    tokens_per_second: float
+    rows_per_second: float
+    peak_memory_bytes: int
+    adapter: Path
+
+
+def train(
+    data: Path | Sequence[Conversation],
+    model: Path,
+    out: Path,
+    recipe: Recipe,
+    *,
+    resume: bool = False,
+    progress: bool = True,
+) -> TrainResult:
+    """Train and leave in `out`: adapter/, checkpoints/, log.jsonl, report/loss.png, and `train` in run.json.
+
+    Args:
+        data: a JSONL file or folder of ours, or conversations; for `stage: pretrain` documents.
+        model: a plain Hugging Face folder.
+        resume: go on from the newest whole checkpoint; without one, start at the beginning.
+        progress: show a bar (on a terminal) or a line now and then.
+
+    Raises:
+        BadInput: data, model or recipe do not fit; or `out` holds an unfinished run and `resume` is false.
+        Stopped: a signal, a full disk or a loss that is no number; says from which step `resume` goes on.
+        KeyboardInterrupt: Ctrl-C, after the state was saved.
+    """
+    setting = settle(recipe)
+    recipe = setting.recipe
+    team = Team(setting.device, recipe)
+    for remark in setting.remarks:
+        team.say(remark)
+    if recipe.threads:
+        torch.set_num_threads(recipe.threads)
+    tokenizer = load_tokenizer(model, recipe)
+    rows = load_data(data, tokenizer, recipe)
+    _say_counts(team, rows)
+    with folder_lock(out / "checkpoints") if team.leads else team.wait():
+        run_id = _fingerprint(recipe, rows, model)
+        checkpoint = load_checkpoint(out / "checkpoints")
+        _check_resume(out, checkpoint, run_id, resume)
+        torch.manual_seed(recipe.seed)
+        adapted = adapt(load_base(model, setting), tokenizer, recipe, model)
+        engine = make_engine(adapted, setting, rows)
+        steps = plan_steps([len(row) for row in rows.rows], recipe, processes=team.size)
+        optimiser = Optimiser(adapted.named_parameters(), recipe, len(steps))
+        torch.manual_seed(recipe.seed)
+        log = StepLog(out / "log.jsonl", leads=team.leads)
+        done = 0
+        if checkpoint is not None and resume:
+            optimiser.load_state(checkpoint.tensors, checkpoint.step)
+            restore_random_state(checkpoint.tensors)
+            engine.refresh()
+            done = checkpoint.step
+            team.say(tr(f"从第 {done} 步继续", f"going on from step {done}"))
+        log.start(after=done)
+        loop = _Loop(team, recipe, rows, engine, optimiser, log, out, run_id, done)
+        if checkpoint is not None and resume:
+            loop.seconds = float(checkpoint.notes.get("seconds", 0.0))
+        loop.run(steps, progress=progress)
+        adapter = save_trained(adapted, tokenizer, recipe, model, out) if team.leads else out / "adapter"
+        return _finish(loop, steps, adapter, out)
+
+
+class _Loop:
+    """The state of a run: what is trained, on what, and how far it has come."""
+
+    def __init__(
+        self,
+        team: Team,
+        recipe: Recipe,
+        rows: TrainingData,
+        engine: Engine,
+        optimiser: Optimiser,
+        log: StepLog,
+        out: Path,
+        run_id: str,
+        done: int,
+    ) -> None:
+        self.team, self.recipe, self.rows, self.engine, self.optimiser = team, recipe, rows, engine, optimiser
+        self.log, self.out, self.run_id, self.done = log, out, run_id, done
+        self.memory = PeakMemory(team.device)
+        self.seconds = 0.0
+        self.stop_requested: int | None = None
+
+    def run(self, steps: list[Step], *, progress: bool) -> None:
+        """Take every step that is left, saving now and then, and at a signal."""
+        with self._signals(), view(steps, self.rows, self.done, show=progress and self.team.leads) as show:
+            for step in steps[self.done :]:
+                began = time.perf_counter()
+                loss, norm = self.take(step)
+                took = time.perf_counter() - began
+                self.seconds += took
+                self.done += 1
+                tokens, count = _size(self.rows, step)
+                self.log.add(
+                    step=self.done,
+                    loss=loss,
+                    learning_rate=self.optimiser.rate(self.done - 1),
+                    grad_norm=norm,
+                    tokens=tokens,
+                    rows=count,
+                    seconds=round(took, 4),
+                )
+                show(self.done, loss, self.optimiser.rate(self.done - 1), tokens, took, self.memory.peak())
+                if self.stop_requested is not None:
+                    self._stop()
+                if self.done % self.recipe.save_every == 0 or self.done == len(steps):
+                    self.save()
+
+    def take(self, step: Step) -> tuple[float, float]:
+        """One optimiser step: the mean loss over its labels, and the gradient's norm before clipping.
+
+        Raises:
+            Stopped: one of them is no number; the weights are as they were.
+        """
+        weight = sum(self.engine.weight(batch) for batch in step)
+        total = torch.zeros((), dtype=torch.float64)
+        for batch in step[self.team.rank :: self.team.size]:
+            if batch:
+                total += self.engine.accumulate(batch, 1.0 / weight).double().cpu()
+        self.team.add_up([*self.optimiser.flat_gradients(), total])
+        loss = float(total) / weight
+        norm = self.optimiser.step() if math.isfinite(loss) else math.nan
+        if not math.isfinite(norm):
+            last = self.done // self.recipe.save_every * self.recipe.save_every
+            raise Stopped(
+                tr(
+                    f"第 {self.done + 1} 步的损失或梯度不是数",
+                    f"the loss or gradient of step {self.done + 1} is no number",
+                ),
+                fix=tr(
+                    f"检查点（第 {last} 步）完好；调低 learning_rate 重新训练",
+                    f"the checkpoint of step {last} is good; train again with a lower learning_rate",
+                ),
+            )
+        self.engine.refresh()
+        return loss, norm
+
+    def save(self) -> None:
+        """Write a checkpoint of the state after the last step."""
+        if self.team.leads:
+            tensors = {**self.optimiser.state(), **random_state()}
+            notes = {"run": self.run_id, "seconds": self.seconds}
+            save_checkpoint(self.out / "checkpoints", self.done, tensors, notes, keep=self.recipe.keep_checkpoints)
+
+    def _stop(self) -> None:
+        self.save()
+        words = tr(f"已保存第 {self.done} 步", f"saved step {self.done}")
+        if self.stop_requested == signal.SIGINT:
+            self.team.say(words + tr("；加 --resume 继续", "; go on with --resume"))
+            raise KeyboardInterrupt
+        raise Stopped(
+            tr("收到终止信号", "told to stop") + ", " + words, fix=tr("加 --resume 继续", "go on with --resume")
+        )
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGTERM and Ctrl-C are noted, and obeyed after the step; a second Ctrl-C is obeyed at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def note(number: int, _frame: Any) -> None:
+            if self.stop_requested is not None and number == signal.SIGINT:
+                raise KeyboardInterrupt
+            self.stop_requested = number
+            self.team.say(tr("这一步做完就保存并停下…", "saving after this step, then stopping…"))
+
+        before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _size(rows: TrainingData, step: Step) -> tuple[int, int]:
+    """Tokens and rows of a step, both sides of a pair counted."""
+    numbers = [row for batch in step for row in batch]
+    tokens = sum(len(rows.rows[i]) + (len(rows.rejected[i]) if rows.rejected else 0) for i in numbers)
+    return tokens, len(numbers)
+
+
+def _fingerprint(recipe: Recipe, rows: TrainingData, model: Path) -> str:
+    """What must be alike for a checkpoint to be continued."""
+    free = {"log_every", "save_every", "keep_checkpoints", "threads", "probe_every"}
+    config = model / "config.json"
+    parts = [
+        json.dumps(recipe.model_dump(mode="json", exclude=free), sort_keys=True),
+        rows.fingerprint(),
+        config.read_text(encoding="utf-8") if config.is_file() else "",
+    ]
+    return sha256_text("\n".join(parts))
+
+
+def _check_resume(out: Path, checkpoint: Any, run_id: str, resume: bool) -> None:
+    if checkpoint is None:
+        return
+    finished = (out / "adapter").is_dir() or (out / "merged").is_dir()
+    if not resume and not finished:
+        raise BadInput(
+            tr(
+                f"这里有训练到第 {checkpoint.step} 步、尚未完成的运行",
+                f"an unfinished run is here, at step {checkpoint.step}",
+            ),
+            where=str(out),
+            fix=tr("加 --resume 继续，或换一个 -o", "go on with --resume, or choose another -o"),
+        )
+    if resume and checkpoint.notes.get("run") != run_id:
+        raise BadInput(
+            tr("检查点来自别的数据、模型或配方", "the checkpoint is of other data, another model or another recipe"),
+            where=str(out / "checkpoints"),
+            fix=tr("恢复原来的设置，或换一个 -o", "restore the settings it was made with, or choose another -o"),
+        )
+
+
+def _say_counts(team: Team, rows: TrainingData) -> None:
+    if rows.cut or rows.dropped:
+        team.say(
+            tr(
+                f"超过 max_length：截短 {rows.cut} 行，舍弃 {rows.dropped} 行",
+                f"longer than max_length: {rows.cut} rows cut, {rows.dropped} dropped",
+            )
+        )
+
+
+def _finish(loop: _Loop, steps: list[Step], adapter: Path, out: Path) -> TrainResult:
+    """Write the loss picture and run.json's `train`, and say how it went."""
+    sizes = [_size(loop.rows, step) for step in steps]
+    seconds = max(loop.seconds, 1e-9)
+    history = loop.log.read()
+    tail = [entry["loss"] for entry in history[-loop.recipe.log_every :]]
+    result = TrainResult(
+        steps=len(steps),
+        seconds=loop.seconds,
+        final_loss=sum(tail) / len(tail) if tail else math.nan,
+        tokens_per_second=sum(tokens for tokens, _ in sizes) / seconds,
+        rows_per_second=sum(count for _, count in sizes) / seconds,
+        peak_memory_bytes=loop.memory.peak(),
+        adapter=adapter,
+    )
+    if loop.team.leads:
+        draw_loss(history, out / "report" / "loss.png")
+        path = out / "run.json"
+        run = read_json(path) if path.is_file() else {}
+        numbers = {k: v for k, v in asdict(result).items() if k not in ("adapter", "final_loss")}
+        run["train"] = {**numbers, "final_loss": result.final_loss, "recipe": loop.recipe.model_dump(mode="json")}
+        write_json(path, run)
+        if not ui.quiet():
+            say(
+                tr(
+                    f"训练完成：{result.steps} 步，{result.seconds:.0f} 秒，损失 {result.final_loss:.3f}，"
+                    f"{result.tokens_per_second:.0f} 词元/秒",
+                    f"trained: {result.steps} steps in {result.seconds:.0f} s, loss {result.final_loss:.3f}, "
+                    f"{result.tokens_per_second:.0f} tokens/s",
+                )
+            )
+    return result

@@ -1,0 +1,221 @@
+"""The model to train: loaded in the type that the machine is fast in, quantised if asked, and given its adapter."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from identity_kit.errors import BadInput, Stopped
+from identity_kit.models.device import best_device, best_dtype
+from identity_kit.train.recipe import Recipe
+from identity_kit.train.tokens import CHATML
+from identity_kit.ui import tr
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the recipe comes to on this machine: where, in which type, and what had to give way (`remarks`)."""
+
+    device: torch.device
+    dtype: torch.dtype
+    recipe: Recipe
+    remarks: tuple[str, ...]
+
+
+def settle(recipe: Recipe, device: torch.device | None = None) -> Setting:
+    """Fit a recipe to the machine: no GPU turns QLoRA into LoRA, no fast bf16 turns into fp32, each with a remark."""
+    device = device or best_device()
+    remarks: list[str] = []
+    if recipe.method == "qlora" and device.type != "cuda" and not recipe.quantize_on_cpu:
+        recipe = recipe.model_copy(update={"method": "lora"})
+        remarks.append(tr("没有 CUDA 显卡，QLoRA 改为 LoRA", "no CUDA GPU: QLoRA becomes LoRA"))
+    if device.type != "cuda" and recipe.optimizer not in ("adamw", "adafactor", "sgd"):
+        remarks.append(
+            tr(
+                f"没有 CUDA 显卡，优化器 {recipe.optimizer} 改为 adamw",
+                f"no CUDA GPU: {recipe.optimizer} becomes adamw",
+            )
+        )
+        recipe = recipe.model_copy(update={"optimizer": "adamw"})
+    named = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+    fast = best_dtype(device)
+    dtype = named.get(recipe.dtype, fast)
+    if recipe.dtype == "bf16" and fast is not torch.bfloat16:
+        dtype = torch.float32
+        remarks.append(tr("这台机器没有快速的 bf16，改用 fp32", "no fast bf16 on this machine: fp32 instead"))
+    if dtype is torch.float16:  # half precision needs loss scaling to train in; nothing here is worth that
+        dtype = torch.float32
+        remarks.append(tr("fp16 训练不稳定，改用 fp32", "fp16 trains unstably: fp32 instead"))
+    return Setting(device, dtype, recipe, tuple(remarks))
+
+
+def load_tokenizer(folder: Path, recipe: Recipe) -> Any:
+    """The folder's tokenizer, with ChatML as its chat template if the recipe says so."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise _unreadable(folder, error) from error
+    if recipe.chat_template == "chatml":
+        tokenizer.chat_template = CHATML
+        tokenizer.eos_token = "<|im_end|>"
+    return tokenizer
+
+
+def load_base(folder: Path, setting: Setting) -> Any:
+    """The base model on its device, frozen; 4- or 8-bit for QLoRA.
+
+    Raises:
+        BadInput: the folder holds no causal language model that transformers reads without remote code.
+    """
+    from transformers import AutoModelForCausalLM
+
+    recipe = setting.recipe
+    options: dict[str, Any] = {"dtype": setting.dtype}
+    if recipe.method == "qlora":
+        options["quantization_config"] = _quantization(recipe, setting.dtype)
+        options["device_map"] = {"": setting.device}
+    try:
+        model = AutoModelForCausalLM.from_pretrained(folder, **options)
+    except (OSError, ValueError) as error:
+        raise _unreadable(folder, error) from error
+    if recipe.method != "qlora":
+        model = model.to(setting.device)  # type: ignore[arg-type]
+    model.config.use_cache = False
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    return model
+
+
+def _unreadable(folder: Path, error: Exception) -> BadInput:
+    reason = str(error).strip().splitlines()[0]
+    return BadInput(
+        tr(f"读不了模型：{reason}", f"cannot load the model: {reason}"),
+        where=str(folder),
+        fix=tr("--model 应是 Hugging Face 目录", "--model takes a Hugging Face folder"),
+    )
+
+
+def _quantization(recipe: Recipe, dtype: torch.dtype) -> Any:
+    from transformers import BitsAndBytesConfig
+
+    if recipe.quantization == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=recipe.quantization,
+        bnb_4bit_use_double_quant=recipe.double_quant,
+        bnb_4bit_compute_dtype=dtype,
+    )
+
+
+def adapt(model: Any, tokenizer: Any, recipe: Recipe, folder: Path) -> Any:
+    """The model with what the recipe trains: a peft adapter, or for `full` every weight.
+
+    Raises:
+        BadInput: target modules that the model has not, or control tokens that it has no embeddings for.
+    """
+    import peft
+
+    torch.manual_seed(recipe.seed)
+    tokens = _new_control_tokens(model, tokenizer, recipe)
+    if recipe.method == "full":
+        for parameter in model.parameters():
+            parameter.requires_grad_(True)
+        return model
+    if recipe.is_lora:
+        config: Any = peft.LoraConfig(
+            r=recipe.rank,
+            lora_alpha=recipe.alpha,  # type: ignore[arg-type]
+            lora_dropout=recipe.dropout,
+            target_modules=_targets(recipe),
+            use_rslora=recipe.rslora,
+            use_dora=recipe.dora,
+            init_lora_weights=True if recipe.init == "default" else recipe.init,
+            trainable_token_indices=tokens or None,
+            task_type="CAUSAL_LM",
+        )
+    elif recipe.method == "prompt":
+        config = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=recipe.virtual_tokens)
+    else:
+        config = peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=recipe.virtual_tokens)
+    config.base_model_name_or_path = str(folder)
+    try:
+        adapted = peft.get_peft_model(model, config, autocast_adapter_dtype=False)
+    except ValueError as error:
+        names = sorted({n.rsplit(".", 1)[-1] for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)})
+        raise BadInput(
+            tr(f"target_modules 不适用于这个模型：{error}", f"target_modules does not fit this model: {error}"),
+            fix=tr(f"可选：{'、'.join(names)}", f"it has: {', '.join(names)}"),
+        ) from None
+    if recipe.init in ("pissa", "olora"):
+        adapted.initial_adapter = {k: v.detach().clone() for k, v in peft.get_peft_model_state_dict(adapted).items()}
+    dtype = model.dtype if model.dtype.is_floating_point else torch.float32
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(dtype)
+    return adapted
+
+
+def _targets(recipe: Recipe) -> str | list[str]:
+    if isinstance(recipe.target_modules, str):
+        names = [name.strip() for name in recipe.target_modules.split(",")]
+        return names[0] if len(names) == 1 and names[0] == "all-linear" else names
+    return list(recipe.target_modules)
+
+
+def _new_control_tokens(model: Any, tokenizer: Any, recipe: Recipe) -> list[int]:
+    """For a base model that is given ChatML: the ids of its control tokens, whose embeddings are then trained too.
+
+    Raises:
+        BadInput: the vocabulary has no room for them.
+    """
+    if recipe.chat_template != "chatml":
+        return []
+    wanted = ["<|im_start|>", "<|im_end|>"]
+    missing = [token for token in wanted if tokenizer.convert_tokens_to_ids(token) in (None, tokenizer.unk_token_id)]
+    if missing:
+        tokenizer.add_special_tokens({"additional_special_tokens": missing})
+    ids = [tokenizer.convert_tokens_to_ids(token) for token in wanted]
+    rows = model.get_input_embeddings().weight.shape[0]
+    if max(ids) >= rows:
+        raise BadInput(
+            tr(
+                "这个模型的词表放不下 ChatML 的控制符",
+                "the vocabulary has no room for ChatML's control tokens",
+            ),
+            fix=tr("换用自带聊天模板的 instruct 模型", "use an instruct model, which has its own chat template"),
+        )
+    return ids
+
+
+def save_trained(model: Any, tokenizer: Any, recipe: Recipe, folder: Path, out: Path) -> Path:
+    """Write what was trained, whole or not at all: `out/adapter`, or `out/merged` for `method: full`."""
+    final = out / ("merged" if recipe.method == "full" else "adapter")
+    temporary = out / f".{final.name}.part"
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        if recipe.method == "full":
+            model.config.use_cache = True
+            model.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
+        else:
+            model.save_pretrained(str(temporary))
+            (temporary / "README.md").unlink(missing_ok=True)
+            if recipe.chat_template == "chatml":
+                tokenizer.save_pretrained(temporary)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise Stopped(
+            tr(f"存不下结果：{error.strerror}", f"cannot save the result: {error.strerror}"),
+            where=str(final),
+            fix=tr("腾出空间后加 --resume", "free some space, then go on with --resume"),
+        ) from error
+    shutil.rmtree(final, ignore_errors=True)
+    temporary.rename(final)
+    return final

@@ -1,0 +1,165 @@
+"""The optimiser's side of the weights: 32-bit masters in flat buffers behind the (perhaps 16-bit) trained parameters.
+
+One flat buffer a group makes the norm, the clipping, the all-reduce and the update one call each, and keeps small
+updates that 16-bit weights would round away.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from identity_kit.errors import BadInput
+from identity_kit.train.recipe import Recipe
+from identity_kit.ui import tr
+
+
+class _Group:
+    """Parameters that share a learning rate, laid end to end: values, gradients, and the 32-bit master."""
+
+    def __init__(self, parameters: list[torch.nn.Parameter], ratio: float) -> None:
+        self.parameters, self.ratio = parameters, ratio
+        first = parameters[0]
+        sizes = [p.numel() for p in parameters]
+        self.values = torch.empty(sum(sizes), dtype=first.dtype, device=first.device)
+        self.grads = torch.zeros_like(self.values)
+        start = 0
+        for parameter, size in zip(parameters, sizes, strict=True):
+            view = self.values[start : start + size].view(parameter.shape)
+            view.copy_(parameter.data)
+            parameter.data = view
+            parameter.grad = self.grads[start : start + size].view(parameter.shape)
+            start += size
+        alike = first.dtype is torch.float32
+        self.master = self.values if alike else self.values.float()
+        self.master_grad = self.grads if alike else torch.zeros_like(self.master)
+
+
+class Optimiser:
+    """Learning-rate schedule, gradient clipping and update over flat 32-bit masters."""
+
+    def __init__(self, named: Iterable[tuple[str, torch.nn.Parameter]], recipe: Recipe, steps: int) -> None:
+        self.recipe, self.steps, self.step_number = recipe, steps, 0
+        trained = [(name, p) for name, p in named if p.requires_grad]
+        by_kind: dict[tuple[torch.dtype, float], list[torch.nn.Parameter]] = {}
+        for name, p in trained:
+            # LoRA+ (arXiv:2402.12354): the B matrices learn `loraplus_ratio` times as fast.
+            ratio = recipe.loraplus_ratio if "lora_B" in name or "lora_embedding_B" in name else 1.0
+            by_kind.setdefault((p.dtype, ratio), []).append(p)
+        self.groups = [_Group(parameters, ratio) for (_, ratio), parameters in by_kind.items()]
+        self.inner = _make(recipe, self.groups)
+
+    @property
+    def trained(self) -> int:
+        """How many weights are trained."""
+        return sum(group.values.numel() for group in self.groups)
+
+    def rate(self, step: int | None = None) -> float:
+        """The learning rate of a step (the next one by default), before LoRA+'s ratio."""
+        step = self.step_number if step is None else step
+        warm = math.ceil(self.recipe.warmup_ratio * self.steps)
+        if step < warm:
+            return self.recipe.learning_rate * (step + 1) / warm
+        done = (step - warm) / max(1, self.steps - warm)
+        if self.recipe.scheduler == "cosine":
+            return self.recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        if self.recipe.scheduler == "linear":
+            return self.recipe.learning_rate * max(0.0, 1 - done)
+        return self.recipe.learning_rate
+
+    def flat_gradients(self) -> list[torch.Tensor]:
+        """The gradient buffers, for an all-reduce."""
+        return [group.grads for group in self.groups]
+
+    def step(self) -> float:
+        """Clip, update, clear the gradients; returns the gradient's norm. A norm that is not finite changes nothing."""
+        for group in self.groups:
+            if group.master_grad is not group.grads:
+                group.master_grad.copy_(group.grads)
+        norms = [torch.linalg.vector_norm(group.master_grad) for group in self.groups]
+        norm = float(torch.linalg.vector_norm(torch.stack([n.float().cpu() for n in norms])))
+        if not math.isfinite(norm):
+            return norm
+        limit = self.recipe.max_grad_norm
+        rate = self.rate()
+        for group, settings in zip(self.groups, self.inner.param_groups, strict=True):
+            if limit and norm > limit:
+                group.master_grad.mul_(limit / (norm + 1e-6))
+            settings["lr"] = rate * group.ratio
+        self.inner.step()
+        for group in self.groups:
+            if group.master is not group.values:
+                group.values.copy_(group.master)
+            group.grads.zero_()
+        self.step_number += 1
+        return norm
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Everything to continue from, as named tensors: masters and the optimiser's moments."""
+        tensors: dict[str, torch.Tensor] = {}
+        for i, group in enumerate(self.groups):
+            tensors[f"master.{i}"] = group.master
+            for j, parameter in enumerate(self.inner.param_groups[i]["params"]):
+                for key, value in self.inner.state.get(parameter, {}).items():
+                    tensor = value if isinstance(value, torch.Tensor) else torch.tensor(value)
+                    tensors[f"state.{i}.{j}.{key}"] = tensor
+        return tensors
+
+    def load_state(self, tensors: dict[str, torch.Tensor], step_number: int) -> None:
+        """Take up where `state` was made."""
+        self.step_number = step_number
+        for i, group in enumerate(self.groups):
+            group.master.copy_(tensors[f"master.{i}"])
+            if group.master is not group.values:
+                group.values.copy_(group.master)
+            for j, parameter in enumerate(self.inner.param_groups[i]["params"]):
+                prefix = f"state.{i}.{j}."
+                found = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
+                if found:
+                    self.inner.state[parameter] = {k: _restored(k, t, parameter) for k, t in found.items()}
+
+
+def _restored(key: str, tensor: torch.Tensor, parameter: torch.Tensor) -> Any:
+    if key == "step":  # a tensor for torch's optimisers, a number for bitsandbytes'
+        return tensor.clone() if tensor.is_floating_point() else int(tensor)
+    return tensor.to(parameter.device).clone()
+
+
+def _make(recipe: Recipe, groups: list[_Group]) -> Any:
+    """The torch or bitsandbytes optimiser over the masters."""
+    whole = recipe.optimizer != "adafactor"  # Adafactor factors matrices: it needs the parameters' shapes
+    settings = []
+    for group in groups:
+        masters = []
+        start = 0
+        for parameter in [None] if whole else group.parameters:
+            size = group.master.numel() if parameter is None else parameter.numel()
+            shape = (size,) if parameter is None else tuple(parameter.shape)
+            master = group.master[start : start + size].view(shape).detach().requires_grad_(True)
+            master.grad = group.master_grad[start : start + size].view(shape)
+            masters.append(master)
+            start += size
+        settings.append({"params": masters, "lr": recipe.learning_rate * group.ratio})
+    common: dict[str, Any] = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
+    name = recipe.optimizer
+    if name == "adamw":
+        return torch.optim.AdamW(settings, betas=recipe.betas, eps=recipe.epsilon, fused=True, **common)
+    if name == "adafactor":
+        return torch.optim.Adafactor(settings, **common)
+    if name == "sgd":
+        return torch.optim.SGD(settings, momentum=recipe.betas[0], **common)
+    try:
+        import bitsandbytes.optim as bnb
+    except ImportError as error:
+        raise BadInput(
+            tr(f"优化器 {name} 需要 bitsandbytes", f"optimizer {name} needs bitsandbytes"),
+            fix="python -m pip install bitsandbytes",
+        ) from error
+    if name in ("lion8bit", "paged_lion8bit"):
+        kind = bnb.Lion8bit if name == "lion8bit" else bnb.PagedLion8bit
+        return kind(settings, betas=recipe.betas, **common)
+    kinds = {"adamw8bit": bnb.AdamW8bit, "paged_adamw32bit": bnb.PagedAdamW32bit, "paged_adamw8bit": bnb.PagedAdamW8bit}
+    return kinds[name](settings, betas=recipe.betas, eps=recipe.epsilon, **common)
