@@ -196,7 +196,7 @@ class _Connection(asyncio.Protocol):
         elif name == "half-open":
             self.transport.write(b'HTTP/1.1 200 X\r\nContent-Length: 9000\r\n\r\n{"choices": [')
         elif name == "drip":
-            asyncio.ensure_future(self.drip())
+            self.dripping = asyncio.ensure_future(self.drip())
         elif name == "chunk":
             self.transport.write(b'HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{"choices":')
             self.transport.close()
@@ -271,7 +271,7 @@ def _sensible(raw: bytes) -> str:
     """An answer that passes the gates, the same for the same request, unlike that of any other."""
     prompt = json.loads(raw)["messages"][-1]["content"]
     chance = random.Random(_mark(raw))
-    chinese = bool(re.search(r"[一-鿿]{4}", prompt)) and "one JSON object" not in prompt.lower()
+    chinese = bool(re.search(r"[一-鿿]{4}", prompt)) and "One JSON object" not in prompt
     tail = "".join(chance.choices(_CHARS, k=14)) if chinese else " ".join(chance.choices(_WORDS, k=9))
 
     def find(pattern: str) -> str:
@@ -282,6 +282,16 @@ def _sensible(raw: bytes) -> str:
     pushed = find(r"明确否认「(.+?)」") or find(r'plainly denies "(.+?)"') or find(r'plainly denying "(.+?)"')
     if '"score"' in prompt:
         return json.dumps({"score": 4, "reason": "fine"})
+    if (
+        prompt.startswith("# Role")
+        and "## Initialization" not in prompt
+        and not name
+        and ("已知信息" in prompt or "Known (" in prompt or "没有关于" in prompt or "You know nothing" in prompt)
+    ):
+        fact = find(r"已知信息（.*?）：(.+)") or find(r"Known \(.*?\): (.+)")
+        lead = fact or ("这个我不清楚，请找人工" if chinese else "I do not know that, a person will help")
+        more = f"{lead}。{tail}。" if chinese else f"{lead}. {tail.capitalize()}."
+        return json.dumps({"question": f"{tail}？" if chinese else f"{tail}?", "answer": more}, ensure_ascii=False)
     if not name:
         if '"question"' in prompt:
             return json.dumps(
