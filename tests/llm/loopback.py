@@ -256,7 +256,7 @@ def _mark(raw: bytes) -> str:
 
 def _reply(text: str, finish: str, raw: bytes) -> bytes:
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
-    usage = {"prompt_tokens": 200, "completion_tokens": 40}
+    usage = {"prompt_tokens": 40 + len(raw) // 4, "completion_tokens": 40}
     return json.dumps({"id": _mark(raw), "model": "loopback-1", "choices": [choice], "usage": usage}).encode()
 
 
