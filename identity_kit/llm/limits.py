@@ -36,7 +36,7 @@ class Limiter:
     ) -> None:
         self._clock, self._sleep = clock, sleep
         self.cap = max(1, endpoint.concurrency)
-        self.limit = float(min(self.cap, _FIRST))
+        self.limit = float(min(self.cap, max(_FIRST, self.cap // 4)))
         self._threshold = float(self.cap)
         self.in_flight = 0
         self.rate = endpoint.rpm / 60 * MARGIN if endpoint.rpm else None
