@@ -10,11 +10,17 @@ from identity_kit.errors import BadInput
 
 def test_a_line_without_meta_is_openai_compatible():
     row = conversation(("user", "你是谁"), ("assistant", "我是小文。"))
-    assert row.to_line() == '{"messages":[{"role":"user","content":"你是谁"},{"role":"assistant","content":"我是小文。"}]}'
+    assert (
+        row.to_line() == '{"messages":[{"role":"user","content":"你是谁"},{"role":"assistant","content":"我是小文。"}]}'
+    )
 
 
 def test_provenance_survives_with_unknown_fields(tmp_path: Path):
-    rows = [conversation(("user", "hi"), ("assistant", "hello"), meta=Meta(kind="identity", facet="who", ours=3), rejected="no")]
+    rows = [
+        conversation(
+            ("user", "hi"), ("assistant", "hello"), meta=Meta(kind="identity", facet="who", ours=3), rejected="no"
+        )
+    ]
     assert write_conversations(tmp_path / "a.jsonl", rows) == 1
     assert list(read_conversations(tmp_path / "a.jsonl")) == rows
 
@@ -29,7 +35,10 @@ def test_byte_order_mark_and_blank_lines_are_passed_over(tmp_path: Path):
     ("line", "words"),
     [
         ("{", "not valid JSON"),
-        ('{"messages": [{"role": "user", "content": {"a": 1}}]}', 'field "messages[0].content" is an object, expected text'),
+        (
+            '{"messages": [{"role": "user", "content": {"a": 1}}]}',
+            'field "messages[0].content" is an object, expected text',
+        ),
         ('{"messages": [{"role": "boss", "content": "x"}]}', 'field "messages[0].role"'),
         ('{"messages": [{"role": "user"}]}', 'field "messages[0].content" is missing'),
         ('{"messages": []}', "messages is empty"),

@@ -29,7 +29,9 @@ def test_a_name_that_ends_in_s_takes_an_apostrophe():
 
 
 def test_what_is_saved_loads_the_same(tmp_path: Path):
-    persona = make_persona(owner={"zh": "文心大佬", "en": "Wenxin"}, facts={"hours": {"question": "几点开门", "answer": "九点"}})
+    persona = make_persona(
+        owner={"zh": "文心大佬", "en": "Wenxin"}, facts={"hours": {"question": "几点开门", "answer": "九点"}}
+    )
     save_persona(tmp_path / "persona.yaml", persona)
     assert load_persona(tmp_path / "persona.yaml") == persona
 

@@ -2,7 +2,17 @@
 
 import pytest
 
-from identity_kit.text import ends_properly, language_of, ngrams, normalise, placeholders, sentences, shorten, similarity, width
+from identity_kit.text import (
+    ends_properly,
+    language_of,
+    ngrams,
+    normalise,
+    placeholders,
+    sentences,
+    shorten,
+    similarity,
+    width,
+)
 
 
 def test_normalised_text_ignores_case_width_and_punctuation():
@@ -14,7 +24,9 @@ def test_short_chinese_is_told_apart():
     assert similarity(ngrams("你是谁？"), ngrams("你是谁")) == 1
 
 
-@pytest.mark.parametrize(("text", "language"), [("我是GPT模型", "zh"), ("I like 面条 a lot", "en"), ("123", "en"), ("你好", "zh")])
+@pytest.mark.parametrize(
+    ("text", "language"), [("我是GPT模型", "zh"), ("I like 面条 a lot", "en"), ("123", "en"), ("你好", "zh")]
+)
 def test_language(text: str, language: str):
     assert language_of(text) == language
 
@@ -24,7 +36,10 @@ def test_unfilled_slots_are_found():
     assert placeholders("a {b} c <div>") == []
 
 
-@pytest.mark.parametrize(("text", "whole"), [("好的。", True), ("I am", True), ("因为他说，", False), ("", False), ("x" * 60, False), ("`x`", True)])
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [("好的。", True), ("I am", True), ("因为他说，", False), ("", False), ("x" * 60, False), ("`x`", True)],
+)
 def test_whole_or_cut(text: str, whole: bool):
     assert ends_properly(text) is whole
 
