@@ -240,7 +240,7 @@ _DISCLOSE_AFTER = re.compile(
 )
 _OTHER_SUBJECT = re.compile(
     r"^\s*(?:\w{0,4}?(?:公司|集团|模型|model|company|app|assistant)?\s*)?"
-    r"(?:[\"']?\s*这(?:[几两三四五六七八九十]?个|一)|是(?:一|由|阿里|百度|国|中|美|全|著|谁|目|属|家|另|什)|(?:则|也|都)?是|由|属于|的(?:模型|产品|总部|创始人|官网|大模型)|is\b|was\b|are\b|has\b|'s\b|的|在|推出|开发|发布|可能|似乎|好像|听起来|seems?\b|may\b|might\b|could\b|appears?\b|sounds?\b|refers?\b|developed\b|made\b|released\b|can\b|will\b)"
+    r"(?:是(?:一|由|阿里|百度|国|中|美|全|著|谁|目|属|家|另|什)|(?:则|也|都)?是|由|属于|的(?:模型|产品|总部|创始人|官网|大模型)|is\b|was\b|are\b|has\b|'s\b|的|在|推出|开发|发布|可能|似乎|好像|听起来|seems?\b|may\b|might\b|could\b|appears?\b|sounds?\b|refers?\b|developed\b|made\b|released\b|can\b|will\b)"
 )
 _OTHER_PRONOUN = re.compile(
     r"(?:^|[,;。.!\s])(?:它|他|她|那是|这是(?:一)?个?(?:由)?|it\b|it's\b|he\b|she\b|that\b|which\b|they\b)"
@@ -392,6 +392,8 @@ def _without_subject(
         return ""
     others = [m for m in mentions if begin <= m.start < mention.start]
     if own:
+        if re.match(r"\s*[\"']\s*(?:这|两个字|三个字|is spelt|is spelled|means)", after):
+            return ""  # the name as a word
         # Somebody else's name earlier in the sentence makes the owner a topic; otherwise it is the speaker by ellipsis.
         return "claim" if not _OTHER_SUBJECT.match(after) or re.match(r"\s*的", after) or asked_self else ""
     if re.match(
