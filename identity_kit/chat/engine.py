@@ -197,7 +197,7 @@ def endpoint_stream(base_url: str, *, model: str = "") -> Callable[[Messages, Se
         try:
             if not chosen:
                 chosen.append(next(iter(client.models.list())).id)
-            with client.chat.completions.create(
+            request: Any = client.chat.completions.create(
                 model=chosen[0],
                 messages=messages,  # type: ignore[arg-type]
                 stream=True,
@@ -205,7 +205,8 @@ def endpoint_stream(base_url: str, *, model: str = "") -> Callable[[Messages, Se
                 temperature=settings.temperature,
                 top_p=settings.top_p,
                 seed=settings.seed,
-            ) as chunks:
+            )
+            with request as chunks:
                 for chunk in chunks:
                     if chunk.choices:
                         choice = chunk.choices[0]
