@@ -13,7 +13,7 @@ EXAMPLES = ("idkit improve runs/wenxin", "idkit improve runs/wenxin --targets re
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", type=Path, help=tr("idkit run 的运行目录", "a run folder of idkit run"))
+    parser.add_argument("folder", metavar="RUN", type=Path, help=tr("idkit run 的运行目录", "a run folder of idkit run"))
     parser.add_argument(
         "--targets",
         metavar="A=X,B=Y",
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         say(tr(f"最多 {args.rounds} 轮", f"at most {args.rounds} rounds"))
         return DONE
     done = improve(
-        args.run,
+        args.folder,
         targets,
         Budget(args.rounds, args.minutes),
         learning_rate=args.learning_rate,
