@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     say(tr(f"结束：{done.ended}；最好的是第 {done.best} 轮", f"ended: {done.ended}; the best is round {done.best}"))
     if not quiet():
         console().print(table(done.final))
-    say(tr(f"报告：{args.run / 'report' / 'report.md'}", f"report: {args.run / 'report' / 'report.md'}"))
+    say(tr(f"报告：{args.folder / 'report' / 'report.md'}", f"report: {args.folder / 'report' / 'report.md'}"))
     short = done.final.shortfalls({suite: share for suite, share in targets.items() if suite in done.final.suites})
     for line in short:
         say(tr(f"测试探针上未达标：{line}", f"below target on the test probes: {line}"), style="yellow")
