@@ -26,6 +26,7 @@ COMMANDS = (
     "check",
     "train",
     "eval",
+    "improve",
     "export",
     "chat",
     "models",
