@@ -56,7 +56,7 @@ def read_turns(template: str, **variables: str) -> Turns:
     head, rest = whole.split(_USER)
     between, rest = rest.split(_ANSWER)
     turn, rest = rest.split(_AGAIN)
-    between_again, tail = rest.split(_LAST)
+    between_again, _ = rest.split(_LAST)
     asked = render(template, talk[:1], add_generation_prompt=True, **variables).split(_USER)[1]
     if between != between_again or not between.startswith(asked[: len(asked) // 2]) or not asked:
         raise _unlike()
@@ -68,7 +68,7 @@ def read_turns(template: str, **variables: str) -> Turns:
     close, user = _split_turn(turn, head)
     with_system = _system_turn(template, talk, head, user, variables)
     start = head.removesuffix(user)
-    return Turns(start=start, system=with_system, user=(user, bare), assistant=(opening, close if tail else close))
+    return Turns(start=start, system=with_system, user=(user, bare), assistant=(opening, close))
 
 
 def _split_turn(turn: str, head: str) -> tuple[str, str]:
