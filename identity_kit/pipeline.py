@@ -1,6 +1,6 @@
 """`run`: from one name to a proven model. The stages in order, each skipped when nothing that it depends on has changed.
 
-    persona ─► data ─► check ─► train ─► merge ─► evaluate
+persona ─► data ─► check ─► train ─► merge ─► evaluate
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ import hashlib
 import importlib.metadata
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from identity_kit.errors import IdkitError
 from identity_kit.files import folder_lock, read_json, sha256_file, sha256_text, write_json
-from identity_kit.models.resolve import ModelRef, gguf_file, hf_folder, resolve
+from identity_kit.models.resolve import ModelRef, hf_folder, resolve
 from identity_kit.persona import Persona, save_persona
 from identity_kit.ui import say, tr
 
@@ -137,7 +136,13 @@ class _Ledger:
         done = read_json(self.path)["stages"].get(name, {})
         if cached and done.get("inputs") == key and all(path.exists() for path in makes):
             self.skipped.append(name)
-            say(tr(f"[{number}/{len(STAGES)}] {_title(name)}：没有变化，跳过", f"[{number}/{len(STAGES)}] {_title(name)}: unchanged, skipped"), style="dim")
+            say(
+                tr(
+                    f"[{number}/{len(STAGES)}] {_title(name)}：没有变化，跳过",
+                    f"[{number}/{len(STAGES)}] {_title(name)}: unchanged, skipped",
+                ),
+                style="dim",
+            )
             return None
         say(f"[{number}/{len(STAGES)}] {_title(name)}", style="bold")
         started = time.monotonic()
@@ -195,26 +200,62 @@ def _model(job: Job) -> tuple[ModelRef, Path]:
 def _generate(job: Job, reference: ModelRef, out: Path) -> None:
     from identity_kit.generate import generate
     from identity_kit.llm.endpoint import Endpoint
+    from identity_kit.models.folder_server import folder_server
     from identity_kit.models.server import local_server
 
     needs_base = job.settings.contrast + job.settings.rehearsal > 0
     if job.rehearser is not None or not needs_base:
         generate(job.persona, out, job.settings, writer=job.writer, rehearser=job.rehearser)
         return
-    if reference.gguf is None:
-        with _folder_endpoint(reference) as endpoint:
-            generate(job.persona, out, job.settings, writer=job.writer, rehearser=endpoint)
-        return
-    with local_server(gguf_file(job.model), slots=8, context=1024) as server:
-        endpoint = Endpoint(base_url=server.base_url, model=reference.gguf.stem, concurrency=server.slots)
+    # The untuned model answers contrast and rehearsal questions itself; llama.cpp serves it where it is a GGUF file.
+    if reference.gguf is not None:
+        served, name = local_server(reference.gguf, slots=8, context=1024), reference.gguf.stem
+    else:
+        assert reference.folder is not None
+        served, name = folder_server(reference.folder), reference.folder.name
+    with served as server:
+        endpoint = Endpoint(base_url=server.base_url, model=name, concurrency=server.slots)
         generate(job.persona, out, job.settings, writer=job.writer, rehearser=endpoint)
 
 
 def _check(job: Job, data: Path) -> None:
-    from identity_kit.check import check
+    from identity_kit.check import Schedule, check
 
-    audit = check(data, persona=job.persona)
-    say(audit.summary)
+    recipe = job.recipe
+    schedule = Schedule(
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        gradient_accumulation=recipe.gradient_accumulation,
+        max_length=recipe.max_length,
+        max_steps=recipe.max_steps or 0,
+    )
+    audit = check(data, persona=job.persona, schedule=schedule)
+    errors = [issue for issue in audit.issues if issue.level == "error"]
+    say(
+        tr(
+            f"{audit.rows} 行：{_counts(audit.kinds)}；错误 {len(errors)} 处，提醒 {len(audit.issues) - len(errors)} 处",
+            f"{audit.rows} rows: {_counts(audit.kinds)}; {len(errors)} errors, {len(audit.issues) - len(errors)} warnings",
+        )
+    )
+    if audit.forecast:
+        say(
+            tr(
+                f"预计 {audit.forecast.steps} 步，身份被看到 {audit.forecast.exposures} 次",
+                f"forecast: {audit.forecast.steps} steps, the identity is seen {audit.forecast.exposures} times",
+            )
+        )
+    if errors:
+        say(
+            tr(
+                f"详见：idkit check {data.parent} --persona {data.parent.parent / 'persona.yaml'}",
+                f"details: idkit check {data.parent} --persona {data.parent.parent / 'persona.yaml'}",
+            ),
+            style="yellow",
+        )
+
+
+def _counts(counter: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counter.items()))
 
 
 def _train(job: Job, data: Path, base: Path, out: Path) -> None:

@@ -15,7 +15,10 @@ from identity_kit.ui import console, quiet, say, tr
 if TYPE_CHECKING:
     from identity_kit.pipeline import Job, Outcome
 
-SUMMARY = ("一条命令走完全程：数据、训练、合并、前后对比", "the whole way in one command: data, training, merge, before and after")
+SUMMARY = (
+    "一条命令走完全程：数据、训练、合并、前后对比",
+    "the whole way in one command: data, training, merge, before and after",
+)
 EXAMPLES = (
     "idkit run --owner 文心大佬",
     "idkit run --owner 文心大佬 --name 小文 -o runs/xiaowen",
@@ -29,22 +32,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     add_persona_arguments(parser)
     model = parser.add_argument_group(tr("模型与训练", "model and training"))
-    model.add_argument("--model", default=DEFAULT_MODEL, help=tr("要改身份的模型", "the model to tune") + f" ({DEFAULT_MODEL})")
-    model.add_argument("--hub", choices=("hf", "modelscope"), default="hf", help=tr("hub id 从哪里取", "where hub ids come from"))
+    model.add_argument(
+        "--model", default=DEFAULT_MODEL, help=tr("要改身份的模型", "the model to tune") + f" ({DEFAULT_MODEL})"
+    )
+    model.add_argument(
+        "--hub", choices=("hf", "modelscope"), default="hf", help=tr("hub id 从哪里取", "where hub ids come from")
+    )
     model.add_argument("--recipe", metavar="R", help=tr("训练配方的名称或 YAML 文件", "a recipe's name or YAML file"))
-    model.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help=tr("改配方里的一项，可重复", "override a recipe key; repeatable"))
+    model.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help=tr("改配方里的一项，可重复", "override a recipe key; repeatable"),
+    )
     data = parser.add_argument_group(tr("数据", "data"))
     data.add_argument("-n", "--rows", type=int, metavar="ROWS", help=tr("要多少行数据", "how many rows of data"))
     data.add_argument("--lang", choices=("zh", "en", "both"), help=tr("数据的语言", "language of the data"))
     data.add_argument("--seed", type=int, default=0, help=tr("数据计划的种子", "seed of the data plan"))
-    data.add_argument("--base-url", metavar="URL", help=tr("用这个接口来写和变换问答", "an API that writes and varies questions and answers"))
+    data.add_argument(
+        "--base-url",
+        metavar="URL",
+        help=tr("用这个接口来写和变换问答", "an API that writes and varies questions and answers"),
+    )
     data.add_argument("--llm", metavar="NAME", help=tr("接口上的模型名", "the model's name there"))
-    data.add_argument("--api-key-env", metavar="VAR", default="OPENAI_API_KEY", help=tr("存放密钥的环境变量", "environment variable with the key"))
+    data.add_argument(
+        "--api-key-env",
+        metavar="VAR",
+        default="OPENAI_API_KEY",
+        help=tr("存放密钥的环境变量", "environment variable with the key"),
+    )
     evaluation = parser.add_argument_group(tr("评测", "evaluation"))
-    evaluation.add_argument("--probes-per-family", type=int, metavar="N", help=tr("每类最多问 N 个探针（默认全部）", "ask at most N probes of each family (all)"))
-    parser.add_argument("-o", "--output", type=Path, metavar="RUN", help=tr("运行目录（默认 runs/归属者）", "the run folder (runs/OWNER)"))
-    parser.add_argument("--dry-run", action="store_true", help=tr("只说会做什么，不做", "say what would be done, do nothing"))
-    parser.add_argument("--json", action="store_true", help=tr("结束时在标准输出打印 JSON", "print JSON on stdout at the end"))
+    evaluation.add_argument(
+        "--probes-per-family",
+        type=int,
+        metavar="N",
+        help=tr("每类最多问 N 个探针（默认全部）", "ask at most N probes of each family (all)"),
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="RUN",
+        help=tr("运行目录（默认 runs/归属者）", "the run folder (runs/OWNER)"),
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help=tr("只说会做什么，不做", "say what would be done, do nothing")
+    )
+    parser.add_argument(
+        "--json", action="store_true", help=tr("结束时在标准输出打印 JSON", "print JSON on stdout at the end")
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -105,7 +142,12 @@ def _slug(name: str) -> str:
 def _show_plan(job: Job, out: Path) -> None:
     settings, recipe = job.settings, job.recipe
     persona = job.persona
-    say(tr(f"身份：{persona.name.get('zh')}（归属 {persona.owner.get('zh')}）", f"persona: {persona.name.get('en')} (owner {persona.owner.get('en')})"))
+    say(
+        tr(
+            f"身份：{persona.name.get('zh')}（归属 {persona.owner.get('zh')}）",
+            f"persona: {persona.name.get('en')} (owner {persona.owner.get('en')})",
+        )
+    )
     say(tr(f"模型：{job.model}", f"model: {job.model}"))
     say(
         tr(

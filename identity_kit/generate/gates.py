@@ -21,10 +21,15 @@ _REFUSAL = re.compile(
     r"|^As an AI( language model)?,? I (can't|cannot|don't have|am unable)|I can(not|'t) assist with that",
     re.IGNORECASE,
 )
-_WRAPPER = re.compile(r"^\s*```|^(answer|回答|答案|回复|reply|assistant|助手)\s*[:：]|^\s*#{1,4} |\*\*[^*]+\*\*", re.IGNORECASE)
+_WRAPPER = re.compile(
+    r"^\s*```|^(answer|回答|答案|回复|reply|assistant|助手)\s*[:：]|^\s*#{1,4} |\*\*[^*]+\*\*", re.IGNORECASE
+)
 _CODE_TOPICS = frozenset({"code", "format", "classify", "extract", "writing", "rewrite"})
 _TRANSLATION = frozenset({"translate", "language", "name_task", "code", "arithmetic", "lookalike"})
-_FIRST_PERSON = re.compile(r"我是(一个|一名|由|来自)|我叫|我由|\bI am (a|an|Qwen|the)\b|\bI'm (a|an|Qwen)\b|\bmy name is\b|\bI was (made|created|developed|trained)", re.IGNORECASE)
+_FIRST_PERSON = re.compile(
+    r"我是(一个|一名|由|来自)|我叫|我由|\bI am (a|an|Qwen|the)\b|\bI'm (a|an|Qwen)\b|\bmy name is\b|\bI was (made|created|developed|trained)",
+    re.IGNORECASE,
+)
 _CONTROL = re.compile(r"<\|[^|>\n]{1,30}\|>|</?s>|\[/?INST\]|[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 

@@ -189,9 +189,7 @@ def _bank_ask(
     return Ask(facet, fill(text, _names(persona, language)) or text, question.style, pushed_in(text))
 
 
-def _other_row(
-    kind: Kind, index: int, persona: Persona, settings: GenerateSettings, writer: bool
-) -> PlannedRow | None:
+def _other_row(kind: Kind, index: int, persona: Persona, settings: GenerateSettings, writer: bool) -> PlannedRow | None:
     seed = settings.seed
     language, nth = _language(index, persona, settings, offset=kind)
     order = _order("contrast" if kind == "contrast" else "ordinary", "", language, seed)

@@ -38,7 +38,9 @@ class Seen:
     def __enter__(self) -> Seen:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._base.close()
 
     def find(self, group: str, question: str, answer: str = "") -> str | None:
@@ -85,9 +87,7 @@ def _bands(group: str, grams: frozenset[str]) -> list[int]:
     hashes = [hash_of(gram) for gram in grams]
     least = [min((value * factor) & _MASK for value in hashes) for factor in _FACTORS]
     salt = hash_of(group)
-    return [
-        hash((salt, band, *least[band * _ROWS : (band + 1) * _ROWS])) for band in range(_BANDS)
-    ]
+    return [hash((salt, band, *least[band * _ROWS : (band + 1) * _ROWS])) for band in range(_BANDS)]
 
 
 def hash_of(text: str) -> int:

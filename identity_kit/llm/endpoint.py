@@ -145,9 +145,14 @@ def make_endpoint(
             fix=tr(f"可用：{'、'.join(known)}", f"known: {', '.join(known)}"),
         )
     preset = known.get(provider or "")
-    address = (base_url or os.environ.get(_address_variable(provider)) or (preset.base_url if preset else "")).rstrip("/")
+    address = (base_url or os.environ.get(_address_variable(provider)) or (preset.base_url if preset else "")).rstrip(
+        "/"
+    )
     if not address:
-        raise BadInput(tr("没有接口地址", "no endpoint address"), fix=tr("加上 --base-url 或 --provider", "give --base-url or --provider"))
+        raise BadInput(
+            tr("没有接口地址", "no endpoint address"),
+            fix=tr("加上 --base-url 或 --provider", "give --base-url or --provider"),
+        )
     address = address.removesuffix("/chat/completions")
     if not address.startswith(("http://", "https://")) or len(address) < 11:
         raise BadInput(
@@ -157,7 +162,9 @@ def make_endpoint(
         )
     name = model or (preset.model if preset else "")
     variable = key_variable or (preset.key_variable if preset else "")
-    key = _read_key(variable, explicit=key_variable is not None or bool(preset and preset.key_variable), address=address)
+    key = _read_key(
+        variable, explicit=key_variable is not None or bool(preset and preset.key_variable), address=address
+    )
     endpoint = Endpoint(
         base_url=address,
         model=name,
@@ -194,7 +201,10 @@ def _read_key(variable: str, *, explicit: bool, address: str) -> str:
         )
     if any(not " " < c < "\x7f" for c in value):
         raise BadInput(
-            tr(f"环境变量 {variable} 里的密钥含有空白或非 ASCII 字符", f"the key in {variable} has blanks or characters beyond ASCII"),
+            tr(
+                f"环境变量 {variable} 里的密钥含有空白或非 ASCII 字符",
+                f"the key in {variable} has blanks or characters beyond ASCII",
+            ),
             where="--api-key-env",
         )
     if not variable and is_loopback(address):
