@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from identity_kit.errors import BadInput
 from identity_kit.files import write_text
@@ -38,7 +39,7 @@ class Turns:
         return tuple(dict.fromkeys(word for word in words if word))
 
 
-def read_turns(template: str, **variables: str) -> Turns:
+def read_turns(template: str, **variables: Any) -> Turns:
     """What `template` writes around system, user and assistant messages.
 
     Raises:
@@ -80,7 +81,7 @@ def _split_turn(turn: str, head: str) -> tuple[str, str]:
 
 
 def _system_turn(
-    template: str, talk: list[dict[str, str]], head: str, user: str, variables: dict[str, str]
+    template: str, talk: list[dict[str, str]], head: str, user: str, variables: dict[str, Any]
 ) -> tuple[str, str] | None:
     import jinja2
 
@@ -129,7 +130,7 @@ def _go(text: str) -> str:
     return text.replace("{{", '{{ "{{" }}')
 
 
-def write_modelfile(folder: Path, gguf: Path, template: str, *, system: str | None, **variables: str) -> Path:
+def write_modelfile(folder: Path, gguf: Path, template: str, *, system: str | None, **variables: Any) -> Path:
     """Write `folder`/Modelfile for the GGUF beside it; returns its path.
 
     Args:
