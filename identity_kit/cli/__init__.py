@@ -29,6 +29,7 @@ COMMANDS = (
     "export",
     "chat",
     "models",
+    "prompts",
     "doctor",
 )
 
