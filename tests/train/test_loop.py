@@ -210,7 +210,7 @@ def test_pretraining_on_documents(tiny: Callable[..., Path], tmp_path: Path) -> 
         {"loraplus_ratio": 4},
         {"neftune_alpha": 5},
         {"dropout": 0.1},
-        {"optimizer": "adafactor"},
+        {"optimizer": "adafactor", "learning_rate": 0.05},
         {"optimizer": "sgd"},
         {"gradient_checkpointing": True, "engine": "plain"},
         {"scheduler": "linear", "gradient_accumulation": 2},
