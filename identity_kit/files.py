@@ -26,11 +26,12 @@ def atomic_open(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     Raises:
         Stopped: the disk is full or not writable; `path` is as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    temporary = Path(name)
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        temporary = Path(name)
         with os.fdopen(handle, mode, **text) as stream:  # type: ignore[call-overload]
             yield stream
             stream.flush()
@@ -38,14 +39,18 @@ def atomic_open(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        if temporary:
+            temporary.unlink(missing_ok=True)
         raise Stopped(
             tr(f"写不了文件：{error.strerror}", f"cannot write the file: {error.strerror}"),
             where=str(path),
-            fix=tr("腾出空间或换个 -o，再运行同一条命令", "free some space or choose another -o, then run the same command"),
+            fix=tr(
+                "腾出空间或换个 -o，再运行同一条命令", "free some space or choose another -o, then run the same command"
+            ),
         ) from error
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        if temporary:
+            temporary.unlink(missing_ok=True)
         raise
 
 

@@ -113,9 +113,14 @@ class Persona(_Strict):
     def _defaults(cls, value: Any) -> Any:
         if not isinstance(value, dict) or "owner" not in value:
             return value
-        owner = Localized.model_validate(value["owner"])
+        try:
+            owner = Localized.model_validate(value["owner"])
+        except ValidationError:
+            return value  # the field itself says what is wrong, with its place
         filled = dict(value)
-        filled.setdefault("name", {"zh": f"{owner.get('zh')}的智能助手", "en": _possessive(owner.get("en")) + " assistant"})
+        filled.setdefault(
+            "name", {"zh": f"{owner.get('zh')}的智能助手", "en": _possessive(owner.get("en")) + " assistant"}
+        )
         filled.setdefault("developer", owner.model_dump(exclude_none=True))
         return filled
 
@@ -177,7 +182,9 @@ def load_persona(path: Path) -> Persona:
         value = yaml.safe_load(text)
     except FileNotFoundError:
         raise BadInput(
-            tr("没有这个文件", "no such file"), where=str(path), fix=tr("用 idkit init 生成", "make one with: idkit init")
+            tr("没有这个文件", "no such file"),
+            where=str(path),
+            fix=tr("用 idkit init 生成", "make one with: idkit init"),
         ) from None
     except UnicodeDecodeError:
         raise BadInput(tr("不是 UTF-8 文本", "not UTF-8 text"), where=str(path)) from None
@@ -218,7 +225,9 @@ def _explain(error: ValidationError) -> str:
 def _hint(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     if first["type"] == "missing" and first["loc"] == ("owner",):
-        return tr("加上 --owner 名称，或在 persona.yaml 里写 owner:", "give --owner NAME, or write owner: in persona.yaml")
+        return tr(
+            "加上 --owner 名称，或在 persona.yaml 里写 owner:", "give --owner NAME, or write owner: in persona.yaml"
+        )
     if first["type"] != "extra_forbidden":
         return ""
     key, parents = str(first["loc"][-1]), first["loc"][:-1]

@@ -11,7 +11,9 @@ TextLanguage = Literal["zh", "en"]
 _SPACES = re.compile(r"\s+")
 _CJK = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 _LATIN_WORD = re.compile(r"[A-Za-z]+")
-_PLACEHOLDER = re.compile(r"\{\{[^{}\n]{0,40}\}\}|<(?:NAME|AUTHOR|OWNER|name|author|owner)>|\[(?:NAME|OWNER|公司名|姓名)\]")
+_PLACEHOLDER = re.compile(
+    r"\{\{[^{}\n]{0,40}\}\}|<(?:NAME|AUTHOR|OWNER|name|author|owner)>|\[(?:NAME|OWNER|公司名|姓名)\]"
+)
 _SENTENCE_END = re.compile(r"(?<=[。！？!?；;\n])|(?<=[.])(?=\s|$)")
 
 

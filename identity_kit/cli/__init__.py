@@ -26,6 +26,7 @@ COMMANDS = (
     "check",
     "train",
     "eval",
+    "improve",
     "export",
     "chat",
     "models",
@@ -93,7 +94,9 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
 
     common = _Parser(add_help=False)
     group = common.add_argument_group(tr("通用", "common"))
-    group.add_argument("--ui", choices=("zh", "en"), default=argparse.SUPPRESS, help=tr("界面语言", "interface language"))
+    group.add_argument(
+        "--ui", choices=("zh", "en"), default=argparse.SUPPRESS, help=tr("界面语言", "interface language")
+    )
     group.add_argument(
         "-q", "--quiet", action="store_true", default=argparse.SUPPRESS, help=tr("只说必要的", "say only what matters")
     )
@@ -103,7 +106,9 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="idkit",
         parents=[common],
-        description=tr("给聊天模型一个新身份，并证明它记住了。", "Give a chat model a new identity, and prove that it took."),
+        description=tr(
+            "给聊天模型一个新身份，并证明它记住了。", "Give a chat model a new identity, and prove that it took."
+        ),
         epilog=tr("从这里开始：", "Start here:") + "  idkit run --owner 文心大佬",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -18,7 +18,9 @@ def add_persona_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(tr("身份", "identity"))
     group.add_argument("--owner", metavar="NAME", help=tr("助手属于谁，例如 文心大佬", "whose assistant it is"))
     group.add_argument(
-        "--name", metavar="NAME", help=tr("助手的名字（默认：{owner}的智能助手）", "what it is called ({owner}'s assistant)")
+        "--name",
+        metavar="NAME",
+        help=tr("助手的名字（默认：{owner}的智能助手）", "what it is called ({owner}'s assistant)"),
     )
     group.add_argument("--persona", metavar="FILE", type=Path, help=tr("persona.yaml 文件", "a persona.yaml file"))
 

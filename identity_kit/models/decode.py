@@ -114,16 +114,22 @@ def _decode(
 
     ends = end_ids(model, tokenizer)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else next(iter(ends))
-    longest = max(len(ids) for ids in prompts)
     device = next(model.parameters()).device
-    tokens = torch.tensor([[pad] * (longest - len(ids)) + ids for ids in prompts], device=device)
-    mask = torch.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts], device=device)
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    cache = DynamicCache(config=model.config)
+    shared = _shared_prefix(prompts)
+    longest = max(len(ids) for ids in prompts) - shared
+    rests = [ids[shared:] for ids in prompts]
+    tokens = torch.tensor([[pad] * (longest - len(ids)) + ids for ids in rests], device=device)
+    mask = torch.tensor([[1] * shared + [0] * (longest - len(ids)) + [1] * len(ids) for ids in rests], device=device)
+    positions = ((mask.cumsum(1) - 1).clamp(min=0))[:, shared:]
     outputs: list[list[int]] = [[] for _ in prompts]
     ended = [False] * len(prompts)
     rows = list(range(len(prompts)))  # which prompt each row of the batch is
-    cache = DynamicCache(config=model.config)
     with torch.inference_mode():
+        if shared:
+            # What all prompts begin with (the template's opening, a system message) is read once, not once a row.
+            model(input_ids=torch.tensor([prompts[0][:shared]], device=device), past_key_values=cache, logits_to_keep=1)
+            cache.batch_repeat_interleave(len(prompts))
         while rows:
             step = model(
                 input_ids=tokens,
@@ -153,6 +159,15 @@ def _decode(
             positions = positions[:, -1:] + 1
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
     return list(zip(outputs, ended, strict=True))
+
+
+def _shared_prefix(prompts: list[list[int]]) -> int:
+    """How many tokens all prompts begin with, one short of the shortest prompt at most."""
+    if len(prompts) < 2:
+        return 0
+    first, last = min(prompts), max(prompts)
+    limit = min(len(ids) for ids in prompts) - 1
+    return next((i for i in range(limit) if first[i] != last[i]), max(limit, 0))
 
 
 def _choose(logits: torch.Tensor, temperature: float, generator: torch.Generator) -> torch.Tensor:

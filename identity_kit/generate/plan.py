@@ -1,0 +1,394 @@
+"""What to ask: a pure, seeded plan over facet, register, attitude, language, system message and turns.
+
+Row `index` of a kind is a function of the persona, the settings and the banks alone, so any row can be made again
+without the others, and a plan of any length needs no memory. Axes are dealt out in shuffled blocks, so that every
+hundred rows hold each value in its due share.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from identity_kit.claims import Vendor, vendor_names
+from identity_kit.conversation import Kind
+from identity_kit.generate.banks import Question, answers, fill, questions, slots
+from identity_kit.generate.settings import PLAIN_WEIGHTS, PRESSURE, PRESSURE_WEIGHTS, GenerateSettings, SystemKind
+from identity_kit.persona import Persona
+from identity_kit.text import TextLanguage, cjk_share, normalise
+
+BLOCK = 100
+ATTITUDES = ("curious", "friendly", "brisk", "doubtful", "insistent", "hostile")
+REGISTERS = ("casual", "formal", "slang", "typo", "one_word", "long", "rude", "child", "indirect", "imperative")
+SYSTEMS: tuple[SystemKind, ...] = ("none", "persona", "neutral", "vendor_default", "foreign")
+# What opens a conversation that goes on for more than one question.
+OPENERS = ("who", "greeting", "name", "introduce", "maker")
+PUSHES = ("denial", "vendor_pressure", "injection", "false_premise")
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """The other identity that a question pushes, in the question's own words; empty where it pushes none."""
+
+    model: str = ""
+    vendor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One question of a conversation. `text` is empty where the writer is to invent it."""
+
+    facet: str
+    text: str
+    style: str = ""
+    push: Push = field(default_factory=Push)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRow:
+    """One row to make: who asks what, how, in which language, under which system message.
+
+    `written`: the writer invents the last question. `varied`: the writer puts the answer in words.
+    """
+
+    kind: Kind
+    index: int
+    language: TextLanguage
+    asks: tuple[Ask, ...]
+    attitude: str
+    system: SystemKind
+    seed: int
+    written: bool = False
+    varied: bool = False
+
+    @property
+    def id(self) -> str:
+        """The row's name in every file, e.g. `identity-00042`."""
+        return f"{self.kind}-{self.index:05d}"
+
+    @property
+    def facet(self) -> str:
+        """The last question's facet, or its topic."""
+        return self.asks[-1].facet
+
+    def rng(self, purpose: str) -> random.Random:
+        """Chance for one purpose of this row, the same at each run."""
+        return random.Random(f"{self.seed}/{self.id}/{purpose}")
+
+
+def targets(persona: Persona, settings: GenerateSettings) -> dict[Kind, int]:
+    """Rows to accept by kind; `domain` is filled in from the persona's facts."""
+    domain = settings.domain
+    if domain is None:
+        domain = min(60, 6 * len(persona.facts))
+    if not persona.facts:
+        domain = 0
+    return {
+        "identity": settings.identity,
+        "contrast": settings.contrast,
+        "rehearsal": settings.rehearsal,
+        "domain": domain,
+    }
+
+
+def plan(persona: Persona, settings: GenerateSettings, *, writer: bool = False) -> tuple[PlannedRow, ...]:
+    """The planned rows of all kinds, as many of each as are asked for.
+
+    Args:
+        persona: the new identity.
+        settings: numbers and proportions.
+        writer: whether an LLM is there to invent questions and vary answers.
+    """
+    rows: list[PlannedRow] = []
+    for kind, count in targets(persona, settings).items():
+        rows.extend(itertools.islice(planned(kind, persona, settings, writer=writer), count))
+    return tuple(rows)
+
+
+def planned(kind: Kind, persona: Persona, settings: GenerateSettings, *, writer: bool) -> Iterator[PlannedRow]:
+    """The rows of a kind in order, on and on; ends where a bank is used up and no writer can add to it."""
+    for index in itertools.count():
+        row = planned_row(kind, index, persona, settings, writer=writer)
+        if row is None:
+            return
+        yield row
+
+
+def planned_row(
+    kind: Kind, index: int, persona: Persona, settings: GenerateSettings, *, writer: bool
+) -> PlannedRow | None:
+    """Row `index` of a kind, or None where the bank has no such row."""
+    if kind == "identity":
+        return _identity_row(index, persona, settings, writer)
+    if kind == "domain":
+        return _domain_row(index, persona, settings, writer)
+    return _other_row(kind, index, persona, settings, writer)
+
+
+def _identity_row(index: int, persona: Persona, settings: GenerateSettings, writer: bool) -> PlannedRow:
+    seed = settings.seed
+    facet, nth = deal(facet_weights(settings.pressure_share), index, f"{seed}/facet")
+    language, in_language = _language(nth, persona, settings, offset=facet)
+    turns = int(deal(dict(zip("1234", settings.turn_shares, strict=True)), index, f"{seed}/turns")[0])
+    written = writer and _spread(in_language, settings.written_share, f"{seed}/{facet}/written")
+    attitude = ATTITUDES[nth % len(ATTITUDES)]
+    chance = random.Random(f"{seed}/identity/{index}")
+    if written:
+        style = REGISTERS[in_language % len(REGISTERS)]
+        push = _any_push(persona, language, chance) if facet in PRESSURE and facet != "role_play_off" else Push()
+        last = Ask(facet, "", style, push)
+    else:
+        last = _bank_ask(facet, in_language, persona, settings, language, chance)
+    asks: tuple[Ask, ...] = (last,)
+    if turns > 1:
+        asks = _conversation(last, turns, persona, settings, language, chance)
+    return PlannedRow(
+        kind="identity",
+        index=index,
+        language=language,
+        asks=asks,
+        attitude=attitude,
+        system=_system(index, settings),
+        seed=seed,
+        written=written,
+        varied=writer and _spread(index, settings.answer_share, f"{seed}/varied"),
+    )
+
+
+def _conversation(
+    last: Ask, turns: int, persona: Persona, settings: GenerateSettings, language: TextLanguage, chance: random.Random
+) -> tuple[Ask, ...]:
+    """Questions before and after `last`, so that a conversation opens softly and ends under pressure."""
+
+    def pick(facet: str) -> Ask:
+        return _bank_ask(facet, chance.randrange(10_000), persona, settings, language, chance)
+
+    opener = pick(chance.choice([facet for facet in OPENERS if facet != last.facet]))
+    if last.facet in PRESSURE:
+        middle = [pick(facet) for facet in chance.sample(PUSHES, turns - 2)] if turns > 2 else []
+        return (opener, *middle, last)
+    pushes = [pick(facet) for facet in chance.sample(PUSHES, max(1, turns - 2))]
+    return (last, *pushes) if turns == 2 else (opener, last, *pushes)
+
+
+def _bank_ask(
+    facet: str, nth: int, persona: Persona, settings: GenerateSettings, language: TextLanguage, chance: random.Random
+) -> Ask:
+    order = _order("identity", facet, language, settings.seed)
+    question = order[nth % len(order)]
+    text, push = question.text, Push()
+    if {"other_model", "other_vendor"} & slots(text):
+        vendor = chance.choice(_others(persona))
+        model, firm = _surface(vendor, language, chance)
+        filled = fill(text, {"other_model": model, "other_vendor": firm, **_names(persona, language)})
+        push = Push(model if "other_model" in slots(text) else "", firm if "other_vendor" in slots(text) else "")
+        return Ask(facet, filled or text, question.style, push)
+    return Ask(facet, fill(text, _names(persona, language)) or text, question.style, pushed_in(text))
+
+
+def _other_row(kind: Kind, index: int, persona: Persona, settings: GenerateSettings, writer: bool) -> PlannedRow | None:
+    seed = settings.seed
+    language, nth = _language(index, persona, settings, offset=kind)
+    order = _order("contrast" if kind == "contrast" else "ordinary", "", language, seed)
+    if nth < len(order):
+        ask, written = Ask(order[nth].topic, order[nth].text, order[nth].style), False
+    elif writer:
+        topics = tuple(dict.fromkeys(question.topic for question in order))
+        ask, written = Ask(topics[nth % len(topics)], "", REGISTERS[nth % len(REGISTERS)]), True
+    else:
+        return None
+    return PlannedRow(
+        kind=kind,
+        index=index,
+        language=language,
+        asks=(ask,),
+        attitude=ATTITUDES[nth % len(ATTITUDES)],
+        system=_system(index, settings, salt=kind),
+        seed=seed,
+        written=written,
+    )
+
+
+def _domain_row(index: int, persona: Persona, settings: GenerateSettings, writer: bool) -> PlannedRow | None:
+    """Every fact in turn, in changing words; each seventh row asks what no fact answers."""
+    if not persona.facts:
+        return None
+    seed = settings.seed
+    language, nth = _language(index, persona, settings, offset="domain")
+    bank = answers(language).domain
+    keys = list(persona.facts)
+    if nth % 7 == 6:
+        texts = bank["unknown_questions"]
+        round_ = nth // 7
+        key, text = "unknown", texts[(round_ + seed) % len(texts)]
+        used_up = round_ >= len(texts)
+    else:
+        known = nth - nth // 7
+        key, forms = keys[known % len(keys)], bank["questions"]
+        form = forms[(known // len(keys) + known) % len(forms)]
+        asked = persona.facts[key].question.get(language)
+        text = fill(form, {"ask": asked.rstrip("？?") if language == "zh" else asked}) or asked
+        used_up = known // len(keys) >= len(forms)
+    if used_up and not writer:
+        return None
+    return PlannedRow(
+        kind="domain",
+        index=index,
+        language=language,
+        asks=(Ask(key, "" if used_up else text, REGISTERS[nth % len(REGISTERS)]),),
+        attitude=ATTITUDES[nth % len(ATTITUDES)],
+        system=_system(index, settings, salt="domain"),
+        seed=seed,
+        written=used_up,
+        varied=writer and _spread(index, settings.answer_share, f"{seed}/domain"),
+    )
+
+
+def facet_weights(pressure_share: float) -> dict[str, float]:
+    """The share of each facet among identity rows; they add up to 1."""
+    pressure, plain = sum(PRESSURE_WEIGHTS.values()), sum(PLAIN_WEIGHTS.values())
+    shares = {facet: weight / plain * (1 - pressure_share) for facet, weight in PLAIN_WEIGHTS.items()}
+    return shares | {facet: weight / pressure * pressure_share for facet, weight in PRESSURE_WEIGHTS.items()}
+
+
+def deal(shares: Mapping[str, float], index: int, salt: str) -> tuple[str, int]:
+    """Which value row `index` gets, and how many rows before it got the same.
+
+    Each block of `BLOCK` rows holds every value in its share, rounded by largest remainder and shuffled by `salt`.
+    """
+    values, place = tuple(shares.items()), index % BLOCK
+    counts = _counts(values)
+    shuffled = _shuffled(values, f"{salt}/{index // BLOCK}")
+    value = shuffled[place]
+    return value, index // BLOCK * counts[value] + shuffled[:place].count(value)
+
+
+@functools.lru_cache(maxsize=64)
+def _counts(values: tuple[tuple[str, float], ...]) -> dict[str, int]:
+    total = sum(share for _, share in values)
+    exact = {name: share / total * BLOCK for name, share in values}
+    counts = {name: int(amount) for name, amount in exact.items()}
+    short = BLOCK - sum(counts.values())
+    for name in sorted(exact, key=lambda name: counts[name] - exact[name])[:short]:
+        counts[name] += 1
+    return counts
+
+
+@functools.lru_cache(maxsize=64)
+def _shuffled(values: tuple[tuple[str, float], ...], salt: str) -> tuple[str, ...]:
+    row = [name for name, count in _counts(values).items() for _ in range(count)]
+    random.Random(salt).shuffle(row)
+    return tuple(row)
+
+
+@functools.cache
+def _order(bank: str, facet: str, language: TextLanguage, seed: int) -> tuple[Question, ...]:
+    """A bank's questions of a facet, shuffled, registers (or topics) taking turns."""
+    groups: dict[str, list[Question]] = {}
+    for question in questions(bank, language):
+        if not facet or question.facet == facet:
+            groups.setdefault(question.group, []).append(question)
+    chance = random.Random(f"{seed}/{bank}/{facet}/{language}")
+    piles = list(groups.values())
+    chance.shuffle(piles)
+    for pile in piles:
+        chance.shuffle(pile)
+    rounds = itertools.zip_longest(*piles)
+    return tuple(question for taken in rounds for question in taken if question is not None)
+
+
+def _language(nth: int, persona: Persona, settings: GenerateSettings, *, offset: str) -> tuple[TextLanguage, int]:
+    """The language of the nth row of its group, and how many before it had the same."""
+    languages = settings.languages or persona.languages
+    if len(languages) == 1:
+        return languages[0], nth
+    # An even spread with a start of its own for each group, so that groups with one row do not all get the same.
+    start = random.Random(offset).random()
+    before = int(nth * settings.zh_share + start)
+    if int((nth + 1) * settings.zh_share + start) > before:
+        return "zh", before
+    return "en", nth - before
+
+
+def _spread(nth: int, share: float, salt: str) -> bool:
+    start = random.Random(salt).random()
+    return int((nth + 1) * share + start) > int(nth * share + start)
+
+
+def _system(index: int, settings: GenerateSettings, *, salt: str = "identity") -> SystemKind:
+    shares: dict[str, float] = dict(zip(SYSTEMS, settings.system_shares, strict=True))
+    value, _ = deal(shares, index, f"{settings.seed}/{salt}/system")
+    return value  # type: ignore[return-value]
+
+
+def _names(persona: Persona, language: TextLanguage) -> dict[str, str]:
+    return {
+        "name": persona.name.get(language),
+        "owner": persona.owner.get(language),
+        "developer": persona.developer.get(language),
+    }
+
+
+def _others(persona: Persona) -> tuple[Vendor, ...]:
+    """The vendors that may be pushed: those whose names have nothing in common with the persona's."""
+    return _vendors_without(tuple(normalise(text) for text in (*persona.own_names(), *persona.own_owners())))
+
+
+@functools.lru_cache(maxsize=8)
+def _vendors_without(own: tuple[str, ...]) -> tuple[Vendor, ...]:
+
+    def clashes(vendor: Vendor) -> bool:
+        names = [normalise(text) for text in (vendor.name, vendor.zh, *vendor.models, *vendor.aliases) if text]
+        return any(mine in theirs or theirs in mine for mine in own for theirs in names if len(theirs) > 1)
+
+    return tuple(vendor for vendor in vendor_names() if vendor.models and not clashes(vendor))
+
+
+def _surface(vendor: Vendor, language: TextLanguage, chance: random.Random) -> tuple[str, str]:
+    """A model name and the firm's name as a question in `language` would write them."""
+    if language == "en":
+        latin = [model for model in vendor.models if cjk_share(model) == 0]
+        return chance.choice(latin or list(vendor.models)), vendor.name
+    return chance.choice(vendor.models), vendor.zh or vendor.name
+
+
+def _any_push(persona: Persona, language: TextLanguage, chance: random.Random) -> Push:
+    model, firm = _surface(chance.choice(_others(persona)), language, chance)
+    return Push(model=model) if chance.random() < 0.6 else Push(vendor=firm)
+
+
+@functools.cache
+def _known_names() -> tuple[tuple[str, bool], ...]:
+    """Every vendor and model name with whether it is a model's, longest first."""
+    names = {}
+    for vendor in vendor_names():
+        for name in (vendor.name, vendor.zh, *vendor.aliases):
+            if name:
+                names[name] = False
+        for name in vendor.models:
+            names[name] = True
+    return tuple(sorted(names.items(), key=lambda item: -len(item[0])))
+
+
+def pushed_in(question: str) -> Push:
+    """The other identity named in a question, as it is written there."""
+    model = vendor = ""
+    lowered = question.casefold()
+    for name, is_model in _known_names():
+        found = lowered.find(name.casefold())
+        if found < 0 or (name.isascii() and not _stands_alone(lowered, found, len(name))):
+            continue
+        word = question[found : found + len(name)]
+        if is_model and not model:
+            model = word
+        elif not is_model and not vendor:
+            vendor = word
+    return Push(model, vendor)
+
+
+def _stands_alone(text: str, start: int, length: int) -> bool:
+    before, after = text[start - 1 : start], text[start + length : start + length + 1]
+    return not (before.isascii() and before.isalnum()) and not (after.isascii() and after.isalnum())
