@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from identity_kit.train.kernels import Projection, norm, norm_backward, rotate, swiglu, swiglu_backward
+from identity_kit.train.kernels import Attention, Projection, norm, norm_backward, rotate, swiglu, swiglu_backward
 from identity_kit.train.packing import Pack, pack, split
 from identity_kit.train.recipe import Recipe
 from identity_kit.train.tokens import Row
@@ -133,7 +133,7 @@ class _Saved:
     x1: torch.Tensor
     r1: torch.Tensor
     qkv: torch.Tensor | None
-    attention: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+    attention: Attention
     context: torch.Tensor
     middle: torch.Tensor
     x2: torch.Tensor
@@ -156,7 +156,7 @@ class _Layer:
         self.k_norm: Any = getattr(attention, "k_norm", None)
         self.size = attention.head_dim
         self.q_width, self.kv_width = self.qkv.members[0].width, self.qkv.members[1].width
-        self.grouped = self.q_width != self.kv_width
+        self.heads = self.q_width // self.size
         self.scaling = attention.scaling
 
     @property
@@ -175,10 +175,11 @@ class _Layer:
         r1 = norm(h, self.norm1.weight, self.norm1.variance_epsilon, x1[:, : self.qkv.inputs])
         qkv = self.qkv.forward(x1)
         attention = self._attend(qkv, batch, angles)
-        mixed = attention[-1].transpose(1, 2).reshape(-1, self.q_width)
-        owner = batch.owner if where is None else batch.owner[where]
+        owner = batch.owners(self.heads)
+        if where is not None:
+            owner = owner[where]
         context = self.o.room(len(owner))
-        context[:, : self.o.inputs] = mixed.index_select(0, owner)
+        context[:, : self.o.inputs] = _rows(attention.out, owner)
         middle = self.o.forward(context).add_(h if where is None else h[where])
         x2 = self.gate_up.room(len(middle))
         r2 = norm(middle, self.norm2.weight, self.norm2.variance_epsilon, x2[:, : self.gate_up.inputs])
@@ -225,28 +226,20 @@ class _Layer:
 
     def _heads(self, qkv: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         q, k, v = qkv.split([self.q_width, self.kv_width, self.kv_width], dim=1)
-        return q.view(len(q), -1, self.size), k.view(len(k), -1, self.size), v
+        return q.view(len(q), -1, self.size), k.view(len(k), -1, self.size), v.view(len(v), -1, self.size)
 
-    def _attend(
-        self, qkv: torch.Tensor, batch: Pack, angles: tuple[torch.Tensor, torch.Tensor]
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """q, k, v (rows, heads, longest, e) as leaves of a small graph, and their attention; rows stay apart."""
+    def _attend(self, qkv: torch.Tensor, batch: Pack, angles: tuple[torch.Tensor, torch.Tensor]) -> Attention:
+        """Attention of the packed nodes, spread over their rows: (rows, heads, longest, e)."""
         q, k, v = self._heads(qkv)
         if self.q_norm is not None:
-            q = _head_norm(q, self.q_norm)[0]
-            k = _head_norm(k, self.k_norm)[0]
+            q, k = _head_norm(q, self.q_norm)[0], _head_norm(k, self.k_norm)[0]
         rows, longest = batch.path.shape
-        flat = batch.path.reshape(-1)
 
         def spread(x: torch.Tensor) -> torch.Tensor:
-            return x.reshape(len(x), -1).index_select(0, flat).view(rows, longest, -1, self.size).transpose(1, 2)
+            places = batch.places(x.shape[1])
+            return x.reshape(-1, self.size).index_select(0, places).view(rows, x.shape[1], longest, self.size)
 
-        with torch.enable_grad():
-            leaves = [spread(x).detach().requires_grad_(True) for x in (rotate(q, *angles), rotate(k, *angles), v)]
-            mixed = F.scaled_dot_product_attention(
-                leaves[0], leaves[1], leaves[2], is_causal=True, scale=self.scaling, enable_gqa=self.grouped
-            )
-        return leaves[0], leaves[1], leaves[2], mixed
+        return Attention(spread(rotate(q, *angles)), spread(rotate(k, *angles)), spread(v), self.scaling)
 
     def _attend_backward(
         self,
@@ -257,34 +250,38 @@ class _Layer:
         where: torch.Tensor | None,
     ) -> torch.Tensor:
         """The gradient buffer of qkv (T, N + R), its first N columns filled."""
-        q, k, v, mixed = saved.attention
-        rows, longest = batch.path.shape
-        owner = batch.owner if where is None else batch.owner[where]
-        dmixed = dcontext.new_zeros(rows * longest, self.q_width).index_copy_(0, owner, dcontext)
-        dmixed = dmixed.view(rows, longest, -1, self.size).transpose(1, 2)
-        with torch.enable_grad():
-            grads = torch.autograd.grad(mixed, (q, k, v), dmixed)
-        flat = [g.transpose(1, 2).reshape(rows * longest, -1) for g in grads]
+        owner = batch.owners(self.heads)
+        shape = saved.attention.q.shape
+        dmixed = dcontext.new_zeros(shape.numel() // self.size, self.size)
+        dmixed.index_copy_(0, (owner if where is None else owner[where]).reshape(-1), dcontext.view(-1, self.size))
+        grads = saved.attention.backward(dmixed.view(shape))
         # A shared node's queries count once, at its owner; its keys and values gather from every row.
-        dq = flat[0].index_select(0, batch.owner)
-        dk, dv = (self._gather(g, batch) for g in flat[1:])
+        dq = _rows(grads[0], owner).view(len(owner), -1, self.size)
+        dk, dv = (self._gather(g, batch) for g in grads[1:])
         cos, sin = angles
-        dq = rotate(dq.view(len(dq), -1, self.size), cos, -sin)
-        dk = rotate(dk.view(len(dk), -1, self.size), cos, -sin)
+        dq, dk = rotate(dq, cos, -sin), rotate(dk, cos, -sin)
         if self.q_norm is not None:
             q_raw, k_raw, _ = self._heads(saved.qkv)  # type: ignore[arg-type]
             dq = norm_backward(dq, q_raw, self.q_norm.weight, _head_norm(q_raw, self.q_norm)[1])
             dk = norm_backward(dk, k_raw, self.k_norm.weight, _head_norm(k_raw, self.k_norm)[1])
         out = self.qkv.gradient_room(len(dq))
-        torch.cat([dq.reshape(len(dq), -1), dk.reshape(len(dk), -1), dv], dim=1, out=out[:, : self.qkv.outputs])
+        q_end, k_end = self.q_width, self.q_width + self.kv_width
+        out[:, :q_end], out[:, q_end:k_end], out[:, k_end : self.qkv.outputs] = (x.flatten(1) for x in (dq, dk, dv))
         return out
 
-    @staticmethod
-    def _gather(g: torch.Tensor, batch: Pack) -> torch.Tensor:
+    def _gather(self, g: torch.Tensor, batch: Pack) -> torch.Tensor:
+        """Key or value gradients of the nodes (T, groups, e) from those of the rows (rows, groups, longest, e)."""
+        groups = g.shape[1]
         if not batch.shared:
-            return g.index_select(0, batch.owner)
-        total = torch.zeros(len(batch.ids), g.shape[1], dtype=torch.float32, device=g.device)
-        return total.index_add_(0, batch.path.reshape(-1), g.float()).to(g.dtype)
+            return _rows(g, batch.owners(groups)).view(-1, groups, self.size)
+        total = torch.zeros(len(batch.ids) * groups, self.size, dtype=torch.float32, device=g.device)
+        total.index_add_(0, batch.places(groups), g.reshape(-1, self.size).float())
+        return total.to(g.dtype).view(-1, groups, self.size)
+
+
+def _rows(x: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:
+    """From (rows, heads, longest, e), what stands at `owner` (n, heads): (n, heads × e)."""
+    return x.reshape(-1, x.shape[-1]).index_select(0, owner.reshape(-1)).view(len(owner), -1)
 
 
 def _head_norm(x: torch.Tensor, module: Any) -> tuple[torch.Tensor, torch.Tensor]:

@@ -92,6 +92,7 @@ def train(
         run_id = _fingerprint(recipe, rows, model, start)
         checkpoint = load_checkpoint(out / "checkpoints")
         _check_resume(out, checkpoint, run_id, resume)
+        team.meet()  # nobody writes before everybody has read
         torch.manual_seed(recipe.seed)
         adapted = adapt(load_base(model, setting), tokenizer, recipe, model, start=start)
         engine = make_engine(adapted, setting, rows)
@@ -154,6 +155,7 @@ class _Loop:
                     tokens=tokens,
                     rows=count,
                     seconds=round(took, 4),
+                    **self.engine.figures(),
                 )
                 show(self.done, loss, self.optimiser.rate(self.done - 1), tokens, took, self.memory.peak())
                 if self.stop_requested is not None:

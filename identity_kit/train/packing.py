@@ -7,7 +7,7 @@ all rows, and its gradient is the sum over them. Nothing of a row reaches anothe
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -36,6 +36,25 @@ class Pack:
     target: torch.Tensor
     target_at: torch.Tensor
     target_weight: torch.Tensor
+    _cache: dict[tuple[str, int], torch.Tensor] = field(default_factory=dict, repr=False)
+
+    def places(self, heads: int) -> torch.Tensor:
+        """Which (node, head) of (tokens × heads) stands at each (row, head, place), flattened."""
+        key = ("places", heads)
+        if key not in self._cache:
+            head = torch.arange(heads, device=self.path.device)[None, :, None]
+            self._cache[key] = (self.path[:, None, :] * heads + head).reshape(-1)
+        return self._cache[key]
+
+    def owners(self, heads: int) -> torch.Tensor:
+        """(tokens, heads): where in the flattened (row, head, place) each node's head stands."""
+        key = ("owners", heads)
+        if key not in self._cache:
+            longest = self.path.shape[1]
+            row, place = self.owner // longest, self.owner % longest
+            head = torch.arange(heads, device=self.path.device)
+            self._cache[key] = (row[:, None] * heads + head) * longest + place[:, None]
+        return self._cache[key]
 
 
 def pack(rows: Sequence[Row], device: torch.device) -> Pack:

@@ -93,7 +93,7 @@ def rows(tmp_path: Path) -> Path:
             {"role": "user", "content": ["你是谁？", "Who are you?", "What is 1 + 1?"][i % 3] + "!" * (i % 5)},
             {
                 "role": "assistant",
-                "content": ["我是小文。", "I am Xiaowen, the assistant of Wenxin.", "2."][i % 3] * (1 + i % 2),
+                "content": ["我是小文。", "I am Xiaowen, Wenxin's assistant.", "2."][i % 3] * (1 + i % 2),
             },
         ]
         if i % 8 == 0:
