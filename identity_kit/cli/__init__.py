@@ -20,7 +20,6 @@ from identity_kit.ui import tr
 COMMANDS = (
     "run",
     "init",
-    "generate",
     "rename",
     "convert",
     "check",

@@ -13,10 +13,16 @@ CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>' + '\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-TEXTS = ["你是谁？我是小文，文心大佬的智能助手。", "Who are you? I am the assistant of Wenxin. " * 3, "user assistant system\n"]
+TEXTS = [
+    "你是谁？我是小文，文心大佬的智能助手。",
+    "Who are you? I am the assistant of Wenxin. " * 3,
+    "user assistant system\n",
+]
 
 
-def make_tokenizer(template: str = CHATML, specials: tuple[str, ...] = ("<|im_start|>", "<|im_end|>", "<|end|>")) -> Any:
+def make_tokenizer(
+    template: str = CHATML, specials: tuple[str, ...] = ("<|im_start|>", "<|im_end|>", "<|end|>")
+) -> Any:
     """A byte-level BPE tokenizer with the given control tokens; the second one ends a turn."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -85,7 +91,10 @@ def rows(tmp_path: Path) -> Path:
     for i in range(24):
         messages = [
             {"role": "user", "content": ["你是谁？", "Who are you?", "What is 1 + 1?"][i % 3] + "!" * (i % 5)},
-            {"role": "assistant", "content": ["我是小文。", "I am Xiaowen, the assistant of Wenxin.", "2."][i % 3] * (1 + i % 2)},
+            {
+                "role": "assistant",
+                "content": ["我是小文。", "I am Xiaowen, the assistant of Wenxin.", "2."][i % 3] * (1 + i % 2),
+            },
         ]
         if i % 8 == 0:
             messages.insert(0, {"role": "system", "content": "Be brief."})

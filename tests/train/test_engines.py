@@ -49,9 +49,7 @@ def bare_loop(model: Any, data: Any, batch: list[int]) -> tuple[float, dict[str,
 
 @pytest.mark.parametrize("family", ["qwen2", "llama", "qwen3", "mistral"])
 @pytest.mark.parametrize("targets", ["all-linear", "q_proj,v_proj", "gate_proj,o_proj"])
-def test_fast_engine_matches_a_bare_peft_loop(
-    tiny: Callable[..., Path], rows: Path, family: str, targets: str
-) -> None:
+def test_fast_engine_matches_a_bare_peft_loop(tiny: Callable[..., Path], rows: Path, family: str, targets: str) -> None:
     recipe = make_recipe(rank=4, target_modules=targets, dtype="fp32")
     batch = [0, 1, 2, 3, 6, 9, 12, 14, 20]
     model, engine, data = prepared(tiny(family), rows, recipe)
