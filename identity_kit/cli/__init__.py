@@ -28,6 +28,8 @@ COMMANDS = (
     "eval",
     "export",
     "chat",
+    "serve",
+    "web",
     "models",
     "doctor",
 )
