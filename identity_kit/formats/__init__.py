@@ -23,10 +23,17 @@ FORMATS = ("messages", "xtuner", "alpaca", "sharegpt", "swift", "openai", "llama
 # Ways in which one format is written; the first is the default.
 STYLES = {"sharegpt": ("from", "role"), "swift": ("old", "new")}
 
+
+def _read_openai(row: Row, where: str) -> Conversation:
+    """Messages, or a prompt and its completion."""
+    return (preference.read_completion if "completion" in row else messages.read_row)(row, where)
+
+
 # In the order in which a row is tried; the first that fits names the format.
 _MATCHES: tuple[tuple[str, Callable[[Row], bool]], ...] = (
     ("dpo", preference.matches_dpo),
     ("kto", preference.matches_kto),
+    ("openai", preference.matches_completion),
     ("messages", messages.matches),
     ("xtuner", xtuner.matches),
     ("sharegpt", sharegpt.matches),
@@ -35,7 +42,7 @@ _MATCHES: tuple[tuple[str, Callable[[Row], bool]], ...] = (
 )
 _READERS: dict[str, Callable[[Row, str], Conversation]] = {
     "messages": messages.read_row,
-    "openai": messages.read_row,
+    "openai": _read_openai,
     "xtuner": xtuner.read_row,
     "alpaca": alpaca.read_row,
     "sharegpt": sharegpt.read_row,
@@ -197,9 +204,6 @@ def _checked(rows: Iterable[tuple[str, Row]], name: str, *, given: bool) -> Iter
         found = detect_row(row)
         same = found == name or {found, name} <= {"messages", "openai"} or {found, name} <= {"messages", "swift"}
         if not same and not (given and found is None):
-            if found is None and name == "openai" and "completion" in row:
-                yield where, row
-                continue
             other = found or ", ".join(map(str, row))
             raise BadInput(
                 tr(f"这一行是 {other}，文件开头是 {name}", f"this row is {other}, the file began as {name}"),

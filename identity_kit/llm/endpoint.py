@@ -51,6 +51,7 @@ class Endpoint:
     base_url: ends before `/chat/completions`. model: the name to ask for. key: sent as a bearer token; may be empty.
     provider: the preset's name, or "custom". key_variable: where the key was read, for messages.
     rpm, tpm: requests and tokens a minute that are known; None lets headers and refusals tell.
+    firm_limits: the two were given by the user; headers may tighten them, not widen.
     concurrency: the most requests in flight.
     price_in, price_out: USD for a million tokens in and out; None where unknown.
     structured: the strictest answer format it has. extra: further fields of each request's body.
@@ -65,6 +66,7 @@ class Endpoint:
     key_variable: str = ""
     rpm: float | None = None
     tpm: float | None = None
+    firm_limits: bool = False
     concurrency: int = 16
     price_in: float | None = None
     price_out: float | None = None
@@ -184,7 +186,10 @@ def make_endpoint(
             price_in=price[0],
             price_out=price[1],
         )
-    return replace(endpoint, **{key: value for key, value in given.items() if value is not None})
+    fields = {name: value for name, value in given.items() if value is not None}
+    if fields.keys() & {"rpm", "tpm"}:
+        fields["firm_limits"] = True
+    return replace(endpoint, **fields)
 
 
 def _address_variable(provider: str | None) -> str:
