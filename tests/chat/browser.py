@@ -78,7 +78,9 @@ class Browser:
 
     def keys(self, *keys: str) -> None:
         """Press keys where the focus is."""
-        actions = [action for key in keys for action in ({"type": "keyDown", "value": key}, {"type": "keyUp", "value": key})]
+        actions = [
+            action for key in keys for action in ({"type": "keyDown", "value": key}, {"type": "keyUp", "value": key})
+        ]
         self.command("actions", {"actions": [{"type": "key", "id": "keyboard", "actions": actions}]})
 
     def wait(self, done: Callable[[], Any], seconds: float = 20) -> Any:
