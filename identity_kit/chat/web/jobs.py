@@ -80,8 +80,8 @@ def job_state(run: Path) -> dict[str, Any]:
     if not (folder / "job.json").is_file():
         return {"running": False, "command": "", "exit": None, "tail": "", "seconds": 0}
     job = read_json(folder / "job.json")
-    running = job["born"] is not None and _born(job["pid"]) == job["born"]
     ended = read_json(folder / "exit.json") if (folder / "exit.json").is_file() else {}
+    running = not ended and job["born"] is not None and _born(job["pid"]) == job["born"]
     until = time.time() if running else ended.get("ended", job["started"])
     return {
         "running": running,
