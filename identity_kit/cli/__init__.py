@@ -28,6 +28,8 @@ COMMANDS = (
     "improve",
     "export",
     "chat",
+    "serve",
+    "web",
     "models",
     "prompts",
     "doctor",
