@@ -10,13 +10,24 @@ from typing import IO, Any
 
 from identity_kit.errors import BadInput
 from identity_kit.files import atomic_open
-from identity_kit.formats.containers import SUFFIXES, kind_of
-from identity_kit.formats.encoding import Encoding, check_file, detect_encoding, files_below, text_lines
+from identity_kit.formats.encoding import (
+    SUFFIXES,
+    Encoding,
+    check_file,
+    detect_encoding,
+    files_below,
+    kind_of,
+    text_lines,
+)
+from identity_kit.rename.fast import FastRewriter
 from identity_kit.rename.match import apply, find
 from identity_kit.rename.report import Report
 from identity_kit.rename.rewrite import BLOCK, Rewriter, blocks_of, packed, rewrite_csv, text_blocks
 from identity_kit.rename.rules import Rules, Target, make_rules, slots_for
 from identity_kit.ui import tr
+
+# From this size on a file is worth loading a library for.
+_LARGE = 32 << 20
 
 
 def rename_text(text: str, rules: Rules) -> str:
@@ -124,18 +135,25 @@ def _rename_into(source: Path, kind: str, rules: Rules, out: IO[bytes] | None, p
 
         return rewrite_table(source, kind, rules, out)
     encoding = detect_encoding(source)
-    rewriter = Rewriter(rules, str(source), rows=kind == "jsonl")
+    rewriter = _rewriter(source, kind, rules)
     if out is not None and source.suffix == ".gz":
         with packed(out) as stream:
             _rename_text_into(source, kind, encoding, rewriter, stream)  # type: ignore[arg-type]
     else:
         _rename_text_into(source, kind, encoding, rewriter, out)
+    rewriter.close()
     if not encoding.plain:
         remark = tr(f"{source}：编码是 {encoding}", f"{source}: encoded as {encoding}")
         if encoding.name != "utf-8":
             remark += tr("，输出为 UTF-8", ", written as UTF-8")
         rewriter.report.remarks.append(remark)
     return rewriter.report
+
+
+def _rewriter(source: Path, kind: str, rules: Rules) -> Rewriter:
+    if kind == "jsonl":
+        return FastRewriter(rules, str(source), rows=True, large=source.stat().st_size >= _LARGE)
+    return Rewriter(rules, str(source), rows=False)
 
 
 def _rename_text_into(source: Path, kind: str, encoding: Encoding, rewriter: Rewriter, out: IO[bytes] | None) -> None:

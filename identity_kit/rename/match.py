@@ -14,11 +14,11 @@ from identity_kit.rename.rules import JOINERS, SLOT, SLOTS, SPACES, Name, Rules,
 from identity_kit.text import cjk_share
 
 _HAN = "\u3400-\u9fff\uf900-\ufaff"
-_EXTENSIONS = (
+EXTENSIONS = (
     "pdf|docx?|xlsx?|pptx?|txt|md|jsonl?|csv|tsv|parquet|py|ipynb|js|ts|html?|css|vue|png|jpe?g|gif|svg|webp|mp[34]|wav|"
     "zip|gz|tar|rar|7z|exe|apk|dmg|ya?ml|toml|ini|cfg|sh|bat|safetensors|gguf|bin|pth?|log|xml|sql|cpp|java|rs|go"
 )
-_TOP_DOMAINS = "com|cn|net|org|io|ai|dev|app|top|xyz|info|edu|gov|co|cc|me|tech|cloud|site|online|hk|tw|jp|uk|中国|公司"
+TOP_DOMAINS = "com|cn|net|org|io|ai|dev|app|top|xyz|info|edu|gov|co|cc|me|tech|cloud|site|online|hk|tw|jp|uk|中国|公司"
 # Where names are left alone. Chinese runs into a URL without a space, so Han belongs to it only after a delimiter.
 _ZONES = re.compile(
     "|".join(
@@ -30,11 +30,11 @@ _ZONES = re.compile(
             r"(?P<email>[A-Za-z0-9._%+\-]+@[A-Za-z0-9\-]+(?:\.[A-Za-z0-9\-]+)+)",
             rf"(?P<handle>(?<![A-Za-z0-9_@])@[A-Za-z0-9_\-{_HAN}]{{1,30}}"
             r"|(?<![A-Za-z0-9_./\-])[A-Za-z0-9][\w\-]*/[A-Za-z][\w.]*[\d_\-][A-Za-z0-9_.\-]*)",
-            rf"(?P<file>(?<![A-Za-z0-9_./\-])(?:[A-Za-z0-9_\-]+[\\/])*[A-Za-z0-9_\-.]*?[A-Za-z0-9_\-]\.(?:{_EXTENSIONS})(?![A-Za-z0-9])"
-            rf"|[{_HAN}A-Za-z0-9_\-（）()]+\.(?:{_EXTENSIONS})(?![A-Za-z0-9])"
+            rf"(?P<file>(?<![A-Za-z0-9_./\-])(?:[A-Za-z0-9_\-]+[\\/])*[A-Za-z0-9_\-.]*?[A-Za-z0-9_\-]\.(?:{EXTENSIONS})(?![A-Za-z0-9])"
+            rf"|[{_HAN}A-Za-z0-9_\-（）()]+\.(?:{EXTENSIONS})(?![A-Za-z0-9])"
             r"|(?<![\w/.<])(?:~|\.{1,2})?/[A-Za-z0-9_.\-]+(?:/[A-Za-z0-9_.\-]+)*|\b[A-Za-z]:\\[^\s\"<>|]+)",
-            rf"(?P<domain>(?<![A-Za-z0-9_.\-@])[A-Za-z0-9][A-Za-z0-9\-]*(?:\.[A-Za-z0-9\-]+)*\.(?:{_TOP_DOMAINS})(?![A-Za-z0-9])(?:/[!#-;=?-\[\]_a-z~]*)?"
-            rf"|[{_HAN}]+\.(?:{_TOP_DOMAINS})(?![A-Za-z0-9]))",
+            rf"(?P<domain>(?<![A-Za-z0-9_.\-@])[A-Za-z0-9][A-Za-z0-9\-]*(?:\.[A-Za-z0-9\-]+)*\.(?:{TOP_DOMAINS})(?![A-Za-z0-9])(?:/[!#-;=?-\[\]_a-z~]*)?"
+            rf"|[{_HAN}]+\.(?:{TOP_DOMAINS})(?![A-Za-z0-9]))",
         )
     ),
     re.DOTALL,

@@ -58,6 +58,9 @@ class Rewriter:
         self.report.lines += block.count(b"\n") + (not block.endswith(b"\n") and bool(block))
         return b"".join(pieces) + block[done:] if pieces else block
 
+    def close(self) -> None:
+        """Finish the counts."""
+
     def line(self, raw: bytes, number: int) -> bytes | None:
         """One line, renamed, or None when nothing changes."""
         where = f"{self.path}:{number}"

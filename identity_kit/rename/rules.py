@@ -10,6 +10,7 @@ from functools import cache, lru_cache
 from importlib import resources
 
 from identity_kit.errors import BadInput
+from identity_kit.resources import resource
 from identity_kit.text import cjk_share
 from identity_kit.ui import tr
 
@@ -201,7 +202,7 @@ def make_rules(
                 )
             if other is None or key == name.keys[0]:
                 by_key[key] = name
-    _add_kept(by_key, names, protect)
+    _add_kept(by_key, names, [*protect, *_known_words()])
     by_first: dict[str, list[str]] = {}
     for key in sorted(by_key, key=len, reverse=True):
         by_first.setdefault(key[0], []).append(key)
@@ -215,6 +216,13 @@ def make_rules(
         pattern,
         per_language,
     )
+
+
+@cache
+def _known_words() -> tuple[str, ...]:
+    """The words of data/protected.txt."""
+    lines = resource("data", "protected.txt").read_text(encoding="utf-8").splitlines()
+    return tuple(line for line in lines if line and not line.startswith("#"))
 
 
 def _add_kept(by_key: dict[str, Name], names: list[Name], protect: Iterable[str]) -> None:

@@ -37,7 +37,7 @@ def spellings(folded: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((folded, *_folds_to(is_cjk(folded)).get(folded, ()))))
 
 
-def _any_of(chars: tuple[str, ...]) -> bytes:
+def any_of(chars: tuple[str, ...]) -> bytes:
     """A bytes pattern for any of some characters in UTF-8."""
     single = b"".join(re.escape(c.encode()) for c in chars if c.isascii())
     rest = [re.escape(c.encode()) for c in chars if not c.isascii()]
@@ -46,11 +46,14 @@ def _any_of(chars: tuple[str, ...]) -> bytes:
 
 
 # What may stand between two letters of a name: a joiner, a space, or bytes of invisible and combining marks.
-_GAP = (
+INVISIBLE = (
+    rb"\xc2\xad|[\xcc-\xcd].|\xe2(?:\x80[\x8b-\x8f\xaa-\xae]|\x81[\xa0-\xaf]|\x83.)|\xe1(?:\xaa|\xab|\xb7).|\xd8\x9c|"
+    rb"\xe3\x82[\x99\x9a]|\xe1\xa0[\x8b-\x8f]|\xef(?:\xb8[\x80-\xaf]|\xbb\xbf)|\xf3\xa0.."
+)  # fmt: skip
+GAP = (
     b"(?:[" + re.escape("".join(c for c in JOINERS + SPACES if c.isascii()).encode()) + b"]|"
     + b"|".join(re.escape(c.encode()) for c in JOINERS + SPACES if not c.isascii())
-    + rb"|\xc2\xad|[\xcc-\xcd].|\xe2(?:\x80[\x8b-\x8f\xaa-\xae]|\x81[\xa0-\xaf]|\x83.)|\xe1(?:\xaa|\xab|\xb7).|\xd8\x9c|"
-    rb"\xe3\x82[\x99\x9a]|\xe1\xa0[\x8b-\x8f]|\xef(?:\xb8[\x80-\xaf]|\xbb\xbf)|\xf3\xa0..){0,6}"
+    + b"|" + INVISIBLE + b"){0,6}"
 )  # fmt: skip
 
 # Slots of templates, and the escapes behind which anything may hide.
@@ -63,12 +66,12 @@ def line_pattern(rules: Rules) -> re.Pattern[bytes]:
     for key in rules.by_key:
         if rules.by_key[key].target is None:
             continue
-        first = _any_of(spellings(key[0]))
+        first = any_of(spellings(key[0]))
         if len(key) == 1:
             starts[first] = None
             continue
         wide = tuple(c for c in spellings(key[0]) if len(fold(c)) > 1)
-        starts[first + _GAP + _any_of(spellings(key[1]))] = None
+        starts[first + GAP + any_of(spellings(key[1]))] = None
         if wide:
-            starts[_any_of(wide)] = None
+            starts[any_of(wide)] = None
     return re.compile(b"|".join([*starts, SUSPECTS]), re.DOTALL)
