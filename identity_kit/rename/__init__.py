@@ -21,8 +21,9 @@ from identity_kit.formats.encoding import (
 )
 from identity_kit.rename.fast import FastRewriter
 from identity_kit.rename.match import apply, find
+from identity_kit.rename.parallel import rename_ranges
 from identity_kit.rename.report import Report
-from identity_kit.rename.rewrite import BLOCK, Rewriter, blocks_of, packed, rewrite_csv, text_blocks
+from identity_kit.rename.rewrite import Rewriter, packed, rewrite_csv, text_blocks
 from identity_kit.rename.rules import Rules, Target, make_rules, slots_for
 from identity_kit.ui import tr
 
@@ -42,7 +43,7 @@ def rename(
     *,
     in_place: bool = False,
     dry_run: bool = False,
-    processes: int = 1,
+    processes: int = 0,
 ) -> Report:
     """Rename in a file or in every file of a folder.
 
@@ -50,6 +51,7 @@ def rename(
         target: the output file or folder; None with `in_place` or `dry_run`.
         in_place: replace the source, a copy of it kept as `NAME.bak`.
         dry_run: write nothing.
+        processes: how many share a large JSONL file; 0 for one a core, or one where the file is small.
 
     Raises:
         BadInput: the target is the source, a file is broken (with the line), nothing to read.
@@ -90,7 +92,7 @@ def rename_file(
     *,
     in_place: bool = False,
     dry_run: bool = False,
-    processes: int = 1,
+    processes: int = 0,
 ) -> Report:
     """Rename in one file; see `rename`.
 
@@ -138,9 +140,9 @@ def _rename_into(source: Path, kind: str, rules: Rules, out: IO[bytes] | None, p
     rewriter = _rewriter(source, kind, rules)
     if out is not None and source.suffix == ".gz":
         with packed(out) as stream:
-            _rename_text_into(source, kind, encoding, rewriter, stream)  # type: ignore[arg-type]
+            _rename_text_into(source, kind, encoding, rewriter, stream, processes)  # type: ignore[arg-type]
     else:
-        _rename_text_into(source, kind, encoding, rewriter, out)
+        _rename_text_into(source, kind, encoding, rewriter, out, processes)
     rewriter.close()
     if not encoding.plain:
         remark = tr(f"{source}：编码是 {encoding}", f"{source}: encoded as {encoding}")
@@ -156,7 +158,9 @@ def _rewriter(source: Path, kind: str, rules: Rules) -> Rewriter:
     return Rewriter(rules, str(source), rows=False)
 
 
-def _rename_text_into(source: Path, kind: str, encoding: Encoding, rewriter: Rewriter, out: IO[bytes] | None) -> None:
+def _rename_text_into(
+    source: Path, kind: str, encoding: Encoding, rewriter: Rewriter, out: IO[bytes] | None, processes: int
+) -> None:
     if kind in ("csv", "tsv"):
         lines = (line for _, line in text_lines(source, encoding))
         if out is not None and encoding.name == "utf-8":
@@ -164,11 +168,7 @@ def _rename_text_into(source: Path, kind: str, encoding: Encoding, rewriter: Rew
         rewrite_csv(rewriter, lines, out, "\t" if kind == "tsv" else ",")
         return
     if encoding.plain and source.suffix != ".gz":
-        with source.open("rb", buffering=0) as stream:
-            for block in blocks_of(stream, 0, source.stat().st_size, size=BLOCK):  # type: ignore[arg-type]
-                new = rewriter.block(block)
-                if out is not None:
-                    out.write(new)
+        rename_ranges(source, rewriter, out, processes)
         return
     for block in text_blocks(source, encoding):
         new = rewriter.block(block)

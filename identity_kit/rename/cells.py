@@ -114,11 +114,11 @@ def json_findings(text: str, rules: Rules, where: str, *, depth: int = 0) -> Ite
             if is_key:
                 key = mark[1:-1]
             start = token.start() + 1
-            found = _string_findings(mark[1:-1], start, key, rules, where, depth, is_key=is_key)
+            found = string_findings(mark[1:-1], start, key, rules, where, depth, is_key=is_key)
             yield from found
 
 
-def _string_findings(
+def string_findings(
     raw: str, start: int, field: str, rules: Rules, where: str, depth: int, *, is_key: bool
 ) -> Iterator[FieldFindings]:
     try:

@@ -194,7 +194,7 @@ PLACEHOLDERS = [
     Case("我是<NAME>，由<AUTHOR>开发", "我是小文，由文心大佬开发", SLOTS),
     Case("{{AUTHOER}} 写错了", "文心大佬 写错了", SLOTS),
     Case("代码 `{{name}}` 不动", "代码 `{{name}}` 不动", SLOTS),
-    Case("[NAME] 和 {{Name}}", "小文 和 小文", SLOTS),
+    Case("{{Name}}在此", "小文在此", SLOTS),
     Case("{{ city }} 的 {{name}}", "{{ city }} 的 小文", SLOTS),
 ]
 
