@@ -17,17 +17,33 @@ from identity_kit.rename.match import apply
 from identity_kit.rename.rewrite import Rewriter
 from identity_kit.rename.rules import Name, Rules, is_cjk, spellings
 from identity_kit.rename.scan import GAP, INVISIBLE, any_of, loose_pattern
+from identity_kit.rename.zones import EXTENSIONS, TOP_DOMAINS
+from identity_kit.text import cjk_share
 
 # Bytes that mean nothing to the renaming of Chinese names: Chinese itself, digits, spaces, most punctuation.
 _BORING = bytes(range(0x80, 0x100)) + b" 0123456789,:;!?()+-*=%#$&|~^_}]'>"
 _LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+# Escapes that stand for a line end or a quote, and for nothing else.
+_HARMLESS = re.compile(rb"\\[nrt\"]")
+# What may make a name in a value with Latin letters part of something else.
+_RISKY = re.compile(
+    rb"://|\.(?:" + EXTENSIONS.encode() + b"|" + TOP_DOMAINS.encode() + rb")(?![A-Za-z0-9])|[wW]{3}\.|^[\[{]",
+    re.IGNORECASE,
+)
+_ARTICLE = re.compile(rb"\b[Aa][Nn]? ")
+_SENTENCE = re.compile(r"[。！？!?；;\n]|\.(?=\s|$)")
+_LETTER = re.compile("[A-Za-z]")
 _KEY = re.compile(rb'"([^"\\]*)" ?: ?')
 _PAIRS = (b"\\u", b"{{")
 _TAG = re.compile(rb"<(?:NAME|AUTHOR|OWNER|name|author|owner)>")
 _SHOWN = 20
 
-# Changes of one line: where each value's text starts and ends, its new text, the name and field to count, how often.
+# First bytes of what most often follows a name, Chinese characters, and of nothing in `INVISIBLE`.
+_NEVER_FOLLOW = frozenset(range(0xE4, 0xEA))
+
+# Changes of one line: where each value's text starts and ends, and its new text.
 Made = list[tuple[int, int, bytes]]
+Matcher = Callable[[bytes], "re.Match[bytes] | None"]
 
 
 class FastRewriter(Rewriter):
@@ -49,9 +65,10 @@ class FastRewriter(Rewriter):
         self.first = next(iter(firsts)) if len(firsts) == 1 else None
         self.names = {key.encode(): (name, name.target.zh.encode()) for key, name in renamed.items() if name.target}
         self.plain = re.compile(b"|".join(map(re.escape, sorted(self.names, key=len, reverse=True))) or rb"(?!)")
-        self.beside = _beside(rules, renamed)
+        self.follow, self.lead, self.beside = _beside(rules, renamed)
+        self.never = _NEVER_FOLLOW if not any(name.target is None for name in rules.names) else frozenset()
         self.single = next(iter(self.names)) if len(self.names) == 1 else None
-        texts = [name.target.zh + name.target.en for name in renamed.values() if name.target]
+        texts = [text for name in renamed.values() if name.target for text in (name.target.zh, name.target.en)]
         self.simple = self.han and all(text.isprintable() and '"' not in text and "\\" not in text for text in texts)
         self.ascii_new = any(text.isascii() or not is_cjk(text[0]) for text in texts)
 
@@ -79,7 +96,7 @@ class FastRewriter(Rewriter):
             end = find(b"\n", at)
             if end < 0:
                 end = size
-            made = self._plain_line(block, start, end, at) if suspect >= end else None
+            made, at = self._plain_line(block, start, end, at, find_next) if suspect >= end else (None, at)
             if made is None or (made and len(report.diffs) < _SHOWN):
                 lines += block.count(b"\n", counted, start)
                 counted = start
@@ -90,6 +107,7 @@ class FastRewriter(Rewriter):
                     done = end
                 while suspects[s] < end:
                     s += 1
+                at = find_next(end)
             elif made:
                 if len(report.diffs) < _SHOWN:
                     report.show(lines + 1, block[start:end].decode(), _patched(block, start, end, made).decode())
@@ -97,7 +115,6 @@ class FastRewriter(Rewriter):
                     pieces += (block[done:first], new)
                     done = last
                 report.changed_lines += 1
-            at = find_next(end)
         report.lines += block.count(b"\n") + (not block.endswith(b"\n") and bool(block))
         if not pieces:
             return block
@@ -140,11 +157,13 @@ class FastRewriter(Rewriter):
         found.sort()
         return found
 
-    def _plain_line(self, block: bytes, start: int, end: int, at: int) -> Made | None:
-        """The changes to one line, or None when only the exact path can tell."""
+    def _plain_line(
+        self, block: bytes, start: int, end: int, at: int, find_next: Callable[[int], int]
+    ) -> tuple[Made | None, int]:
+        """The changes to one line (None when only the exact path can tell), and where the next name may start."""
         find, rfind = block.find, block.rfind
         if block[start] != 123 or block[end - 1] not in b"}\r":
-            return None
+            return None, at
         made: Made = []
         counts: list[tuple[tuple[str, str], int]] = []
         noted: list[FieldFindings] = []
@@ -153,29 +172,28 @@ class FastRewriter(Rewriter):
             stop = find(b'"', at, end)
             if block[quote - 1] == 92 or block[stop - 1] == 92:
                 if find(b"\\\\", start, end) >= 0:
-                    return None
+                    return None, at
                 while quote > start and block[quote - 1] == 92:
                     quote = rfind(b'"', start, quote)
                 while stop >= 0 and block[stop - 1] == 92:
                     stop = find(b'"', stop + 1, end)
             if quote < 0 or stop < 0:
-                return None
-            lead = block[rfind(b'"', start, quote - 2) : quote]
+                return None, at
+            lead = block[rfind(b'"', start, quote - 3) : quote]
             field = self.fields.get(lead)
             if field is None:
                 field = self._field(lead)
                 if field is None:
-                    return None
+                    return None, at
             value = block[quote + 1 : stop]
             new = self._value(value, field, counts)
             if new is None:
                 new = self._exact_value(value, field, noted)
                 if new is None:
-                    return None
+                    return None, at
             if new is not value:
                 made.append((quote + 1, stop, new))
-            hit = self.loose.search(block, stop, end)
-            at = hit.start() if hit else end
+            at = find_next(stop)
         for tally, count in counts:
             self.tallies[tally] += count
         report = self.report
@@ -183,7 +201,7 @@ class FastRewriter(Rewriter):
             wanted = part.findings.left or (part.findings.skipped and len(report.skipped_examples) < _SHOWN)
             line = report.lines + block.count(b"\n", 0, start) + 1 if wanted else 0
             report.note(part.field, part.findings, line)
-        return made
+        return made, at
 
     def _field(self, lead: bytes) -> str | None:
         """The field whose value follows `"key": `; None when it is no such thing, or a field that is left alone."""
@@ -202,24 +220,40 @@ class FastRewriter(Rewriter):
             return None
         rest = value.translate(None, _BORING)
         if rest and rest.replace(b"\\n", b""):
-            if self.rules.per_language or self.ascii_new or rest.translate(None, _LETTERS + b"./").replace(b"\\", b""):
+            if _HARMLESS.sub(b"", rest).translate(None, _LETTERS + b"./") or _RISKY.search(value):
                 return None
-            if b"/" in rest or b"." in rest or b"\\" in rest.replace(b"\\n", b""):
+            if self.ascii_new and not self._chinese(value):
                 return None
-        if self.beside.search(value):
-            return None
-        if self.single is not None:
-            parts = value.split(self.single)
+        if self.single is None:
+            return self._several(value, field, counts)
+        parts = value.split(self.single)
+        if self.first is None or value.count(self.first) >= len(parts):
             if self.loose.search(b'"'.join(parts)):
                 return None
-            name, new = self.names[self.single]
-            counts.append(((name.text, field), len(parts) - 1))
-            return new.join(parts)
-        if self.loose.search(self.plain.sub(b'"', value)):
+        follow, lead, never = self.follow, self.lead, self.never
+        for part in parts[1:]:
+            if part and (part[0] not in never and follow(part)):
+                return None
+        if lead is not None and any(lead(part[-24:]) for part in parts[:-1]):
+            return None
+        name, new = self.names[self.single]
+        counts.append(((name.text, field), len(parts) - 1))
+        return new.join(parts)
+
+    def _several(self, value: bytes, field: str, counts: list[tuple[tuple[str, str], int]]) -> bytes | None:
+        """As `_value`, for more than one name."""
+        if self.beside.search(value) or self.loose.search(self.plain.sub(b'"', value)):
             return None
         for old in self.plain.findall(value):
             counts.append(((self.names[old][0].text, field), 1))
         return self.plain.sub(lambda match: self.names[match.group()][1], value)
+
+    def _chinese(self, value: bytes) -> bool:
+        """Whether every sentence with a name is surely Chinese, the names themselves not counted."""
+        text = _HARMLESS.sub(b"\n\n", self.plain.sub(b" ", value)).decode(errors="ignore")
+        if not self.rules.per_language:
+            return cjk_share(text) >= 0.4 and not _ARTICLE.search(value)
+        return all(cjk_share(sentence) >= 0.4 for sentence in _SENTENCE.split(text) if _LETTER.search(sentence))
 
     def _exact_value(self, value: bytes, field: str, noted: list[FieldFindings]) -> bytes | None:
         """A value's new text by the exact path, what was found added to `noted`; None when it is broken."""
@@ -233,9 +267,14 @@ class FastRewriter(Rewriter):
         return apply(text, edits).encode() if edits else value
 
 
-def _beside(rules: Rules, renamed: dict[str, Name]) -> re.Pattern[bytes]:
-    """A name with something beside it that makes it part of a word that stays, or marks that go with it."""
-    parts = []
+def _beside(rules: Rules, renamed: dict[str, Name]) -> tuple[Matcher, Matcher | None, re.Pattern[bytes]]:
+    """What, beside a name, makes it part of a word that stays, or is a mark that goes with it.
+
+    Returns:
+        What hits in the bytes right after a name; in those right before it (None when nothing can); and a pattern for
+        any name with either.
+    """
+    follows, leads, both = [INVISIBLE, rb"'|\xe2\x80\x99"], [], []
     for key, name in renamed.items():
         old = re.escape(key.encode())
         before, after = set[str](), set[str]()
@@ -245,11 +284,15 @@ def _beside(rules: Rules, renamed: dict[str, Name]) -> re.Pattern[bytes]:
                 before.update(spellings(kept[at - 1]) if at else ())
                 after.update(spellings(kept[at + len(key)]) if at + len(key) < len(kept) else ())
                 at = kept.find(key, at + 1)
-        follow = [INVISIBLE, rb"'|\xe2\x80\x99", *([GAP + any_of(tuple(sorted(after)))] if after else [])]
-        parts.append(old + b"(?:" + b"|".join(follow) + b")")
+        if after:
+            follows.append(GAP + any_of(tuple(sorted(after))))
         if before:
-            parts.append(any_of(tuple(sorted(before))) + GAP + old)
-    return re.compile(b"|".join(parts) or rb"(?!)", re.DOTALL)
+            leads.append(any_of(tuple(sorted(before))) + GAP)
+            both.append(leads[-1] + old)
+        both.append(old + b"(?:" + b"|".join(follows) + b")")
+    follow = re.compile(b"|".join(follows), re.DOTALL).match
+    lead = re.compile(b"(?:" + b"|".join(leads) + rb")\Z", re.DOTALL).search if leads else None
+    return follow, lead, re.compile(b"|".join(both) or rb"(?!)", re.DOTALL)
 
 
 def _patched(block: bytes, start: int, end: int, made: Made) -> bytes:

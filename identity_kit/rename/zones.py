@@ -20,15 +20,11 @@ _WWW = re.compile(rf"(?<![A-Za-z0-9])www\.{_URL_REST}")
 _EMAIL = re.compile(r"[A-Za-z0-9._%+\-]+@[A-Za-z0-9\-]+(?:\.[A-Za-z0-9\-]+)+")
 _HANDLE = re.compile(rf"(?<![A-Za-z0-9_@])@[A-Za-z0-9_\-{_HAN}]{{1,30}}")
 _REPOSITORY = re.compile(r"(?<![A-Za-z0-9_./\-])[A-Za-z0-9][\w\-]*/[A-Za-z][\w.]*[\d_\-][A-Za-z0-9_.\-]*", re.ASCII)
-_FILE = re.compile(
-    rf"(?<![A-Za-z0-9_./\-])(?:[A-Za-z0-9_\-]+[\\/])*[A-Za-z0-9_\-.]*?[A-Za-z0-9_\-]\.(?:{EXTENSIONS})(?![A-Za-z0-9])"
-    rf"|[{_HAN}A-Za-z0-9_\-（）()]+\.(?:{EXTENSIONS})(?![A-Za-z0-9])"
-)
+_ENDING = re.compile(rf"\.(?:{EXTENSIONS})(?![A-Za-z0-9])")
+_TOP = re.compile(rf"\.(?:{TOP_DOMAINS})(?![A-Za-z0-9])(?:/[!#-;=?-\[\]_a-z~]*)?")
 _PATH = re.compile(r"(?<![\w/.<])(?:~|\.{1,2})?/[A-Za-z0-9_.\-]+(?:/[A-Za-z0-9_.\-]+)*|\b[A-Za-z]:\\[^\s\"<>|]+")
-_DOMAIN = re.compile(
-    rf"(?<![A-Za-z0-9_.\-@])[A-Za-z0-9][A-Za-z0-9\-]*(?:\.[A-Za-z0-9\-]+)*\.(?:{TOP_DOMAINS})(?![A-Za-z0-9])"
-    rf"(?:/[!#-;=?-\[\]_a-z~]*)?|[{_HAN}]+\.(?:{TOP_DOMAINS})(?![A-Za-z0-9])"
-)
+_ASCII_WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
+_FILE_CHARS = _ASCII_WORD | frozenset("_./\\（）()")
 # A file name in Chinese starts after the verb or particle before it.
 _BEFORE_FILE = re.compile("[是在请看见的和与了把到有为开载存叫问]")
 
@@ -49,23 +45,38 @@ def find_zones(text: str) -> list[tuple[int, int, str]]:
     if slash:
         zones += [(*m.span(), "handle") for m in _REPOSITORY.finditer(text)]
     if dot:
-        zones += [_trimmed(m, "file") for m in _FILE.finditer(text)]
-        zones += [_trimmed(m, "domain") for m in _DOMAIN.finditer(text)]
+        zones += [_file(text, m) for m in _ENDING.finditer(text)]
+        zones += [_domain(text, m) for m in _TOP.finditer(text)]
     if slash or "\\" in text:
         zones += [(*m.span(), "file") for m in _PATH.finditer(text)]
     return zones
 
 
-def _trimmed(match: re.Match[str], kind: str) -> tuple[int, int, str]:
-    """A Chinese file name or domain without the words that run into it."""
-    start, end = match.span()
-    run = match.group()
-    if any(is_cjk(c) for c in run):
-        dot = run.rindex(".")
-        start += max((m.end() for m in _BEFORE_FILE.finditer(run) if m.end() < dot), default=0)
-        if kind == "domain":
-            start = max(start, match.start() + dot - 8)
-    return start, end, kind
+def _file(text: str, ending: re.Match[str]) -> tuple[int, int, str]:
+    """A file name from its ending back; a Chinese one without the words that run into it."""
+    dot = start = ending.start()
+    while start and (text[start - 1] in _FILE_CHARS or is_cjk(text[start - 1])):
+        start -= 1
+    run = text[start:dot]
+    return (
+        start + max((m.end() for m in _BEFORE_FILE.finditer(run) if m.end() < len(run)), default=0),
+        ending.end(),
+        "file",
+    )
+
+
+def _domain(text: str, top: re.Match[str]) -> tuple[int, int, str]:
+    """A domain from its top level back, in Latin letters or in at most eight Chinese ones."""
+    dot = start = top.start()
+    if start and is_cjk(text[start - 1]):
+        while start and is_cjk(text[start - 1]) and dot - start < 8:
+            start -= 1
+        run = text[start:dot]
+        start += max((m.end() for m in _BEFORE_FILE.finditer(run) if m.end() < len(run)), default=0)
+    else:
+        while start and (text[start - 1] in _ASCII_WORD or text[start - 1] == "."):
+            start -= 1
+    return start, top.end(), "domain"
 
 
 def zone_at(zones: list[tuple[int, int, str]], start: int, end: int) -> str:
