@@ -102,6 +102,7 @@ def read_claims(text: str, persona: Persona, *, language: TextLanguage | None = 
             discloses.add(mention.who)
     if question:
         _add_yes_and_no(view, _view(question), persona, claimed, denied)
+    denied -= claimed
     own = {who for who in claimed if who.startswith("own:")}
     human = _claims_human(view, _view(question))
     return Claims(
@@ -177,7 +178,7 @@ _IDENTITY = re.compile(
     r"(?:是|叫|名为|称为|作为|来自|属于|隶属|出自|归|由|被|姓名|名字|服务于|代表|为|乃|系|受|背后|老板|东家|主人"
     r"|开发|研发|训练|创建|打造|创造|制造|推出"
     r"|\bam\b|\b[i']?'?m\b|\bis\b|\bwas\b|\bwere\b|\bcalled\b|\bnamed\b|\bcall\b|\bby\b|\bfrom\b|\bbelong|\bas\b|\bserve|\bwork|\brepresent"
-    r"|\bmade|\bmaker|\bcreated|\bdevelop|\btrained|\bbuilt|\breached|\bwith\b|\bto\b|\bname\b)"
+    r"|\bbeen\b|\bmade|\bmaker|\bcreated|\bdevelop|\btrained|\bbuilt|\breached|\bwith\b|\bto\b|\bname\b)"
 )
 _NEGATION = re.compile(
     r"(?:不是|并不|并非|不叫|不属|不来自|不隶|不由|不归|不为|不代表|没有|没|从未|从来不|绝不|绝非|决不|而非|而不是|不会是|不可能|无关|非|不算|否认|别|不能说|不能叫|不能自称|不会说|不会自称|不再是|不受|不是由|不该"
@@ -187,19 +188,47 @@ _DOUBLE_NEGATION = re.compile(
     r"(?:不是不是|并非不是|不能不|无法否认|不否认|不得不(?:承认|说)|can't deny|cannot deny|not not|won't deny|don't deny)"
 )
 _RESET = re.compile(
-    r"(?:而是|而由|却是|其实(?:我)?(?:就)?是|实际上(?:我)?是|事实上(?:我)?是|[,;。.!！]\s*(?:就)?(?:我)?(?:是(?!吗)|由|叫|来自)"
+    r"(?:而是|而由|却是|其实(?:我)?(?:就)?是|实际上(?:我)?是|事实上(?:我)?是|[,;。.!！]\s*(?:就)?(?:我)?(?:一直|始终|向来|从来)?都?(?:就)?(?:是(?!吗)|由|叫|来自)"
     r"|\bbut rather\b|\bbut\b|\brather,|\binstead,|\bin fact\b|\bactually\b)"
 )
 _HYPOTHESIS = re.compile(
     r"(?:如果|假如|要是|假设|倘若|即使|哪怕|就算|假装|扮演|仿佛|好像|想象|\bif\b|\bsuppose|\bimagine|\bpretend|\beven if\b|\bas though\b|\blike\b(?! to))"
 )
 _ATTRIBUTION = re.compile(
-    r"(?:有人|有些人|别人|他们|大家|很多人|用户|你说|您说|你们说|你叫我|您叫我|你把我|您把我|你要我|您要我|你让我|您让我|你想让我|误以为|以为|误认|当成|当作|听说|传言|据说|看成|认成"
-    r"|\bsome (?:people )?(?:say|think)|\bpeople\b|\bothers\b|\bthey\b|\byou (?:say|said|call|called|think|want|asked|told|insist|keep|may|might|claim)|\bmistake|\bmistook|\bconfus|\bheard\b|\brumou?r)"
+    r"(?:有人|有些人|别人|他们|大家|很多人|用户|你说|您说|你们说|你叫我|您叫我|你把我|您把我|你要我|您要我|你让我|您让我|你想让我|误以为|以为|误认|当成|当作|听说|传言|据说|看成|认成|(?:说|传|猜|骂|夸)我|跟着念|跟你念"
+    r"|\bsome (?:people )?(?:say|think)|\bpeople\b|\bothers\b|\bthey\b|\byou (?:say|said|call|called|think|want|asked|told|insist|keep|may|might|claim)|\bwhoever\b|\banyone who\b|\bmistake|\bmistook|\bconfus|\bheard\b|\brumou?r)"
+)
+# Said of a name or of a sentence that holds it: that it is not so.
+_REFUTED = re.compile(
+    r"(?:不成立|搞错|弄错|认错|说错|记错|看错|猜错|不对|不属实|不真实|不是真的|不是事实|并非事实|谣言|谣传|假的|误会|误解"
+    r"|其实不是|并不是|可我不是|但我不是|我不是它"
+    r"|\bmistaken\b|\bfalse\b|\bwrong\b|\bnot (?:true|the case|so|correct|accurate|a true)\b"
+    r"|n't (?:true|the case|so|correct)\b|\b(?:i'm|i am) not\b|\buntrue\b)"
+)
+# The denial of a tie, said after the name: 和 A、B 都没有关系.
+_TIE = re.compile(r"(?:和|与|跟|同)[^,。.;!?]{0,24}$")
+_NO_TIE = re.compile(
+    r"^[^,。;!?]{0,24}?(?:没有?(?:任何|什么|半点|一点)?(?:关系|瓜葛|联系)|无关|不是(?:一回事|一家|同一)|两回事|不搭界)"
+)
+_DENIES_SAYING = re.compile(
+    r"(?:不能说|不会说|不要说|别说|否认|说不上|谈不上|wrong to say(?: that)?|deny(?: that)?"
+    r"|not say(?: that)?|n't say(?: that)?|not true(?: that)?|n't true(?: that)?)\s*$"
+)
+# What may follow a name that is the whole answer: 百度开发的助手, Qwen reporting.
+_BARE_TAIL = re.compile(
+    r"^\s*[\"')\]]?\s*(?:公司|团队|集团|客服|ai|云|\bteam\b|\bgroup\b|\binc\b|\bcloud\b)*\s*(?:旗下)?\s*"
+    r"(?:开发|研发|训练|创造|创建|打造|出品|制造|推出)?(?:了我|的我)?的?"
+    r"(?:超?大?规模?的?(?:语言)?模型|智能助手|助手|产品|机器人|人工智能|客服)?\s*"
+    r"(?:'s\s*(?:\w+\s*)?(?:assistant|model|product|chatbot|bot))?"
+    r"(?:\s*(?:made|created|built|developed|trained|owns) me)?(?:\s*(?:reporting|here|speaking|at your service))?"
+    r"(?:ai|和|或|and|or|[呀啊哦呢哈吧嘛哟,.。!~、;()/\s\d\-])*(?:为您服务|在此|报到)?\s*$"
+)
+_MY_MAKER = re.compile(
+    r"\s*(?:is|was|are|是)\s*(?:my\b|我的|the (?:one|company|person|team|firm) (?:i\b|(?:who|that) \w+ me|behind me))"
 )
 # Verbs that make what follows a topic, a tool or a place, not the speaker's identity.
 _TOPIC = re.compile(
-    r"(?:了解|介绍|知道|认识|听过|使用|用过|推荐|比较|相比|类似|区别|不同于|关于|谈|讨论|回答|帮助?您?(?:查|了解|联系)|联系|访问|登录|喜欢|觉得|认为|提到|告诉您?|解释|对比|竞争|合作|兼容|支持|接入|翻译"
+    r"(?:了解|介绍|知道|认识|听过|使用|用过|推荐|比较|相比|类似|区别|不同于|关于|谈|讨论|回答|帮助?您?(?:查|了解|联系)|联系|访问|登录|喜欢|(?:觉得|认为)(?!自己|我)|提到|告诉您?|解释|对比|竞争|合作|兼容|支持|接入|翻译"
     r"|\bknow\b|\babout\b|\bheard of\b|\brecommend|\bcompare|\bsimilar|\bdiffer|\bdiscuss|\btell you\b|\bexplain|\buse\b|\busing\b|\bcontact|\bvisit|\bthink\b|\blike to\b|\bhelp you with\b|\bcompete|\bcompatible|\btranslate)"
 )
 _DISCLOSE = re.compile(
@@ -207,11 +236,11 @@ _DISCLOSE = re.compile(
     r"|\bbased on\b|\bbuilt on\b|\bbuilt upon\b|\bbuilt on top of\b|\bfine-?tuned\b|\bunderlying\b|\bbase model\b|\bpowered by\b|\bderived from\b)"
 )
 _DISCLOSE_AFTER = re.compile(
-    r"^[^,。.;!?]{0,12}(?:为基础|微调|基础上|作为底|底座|\bunder the hood|\bas (?:my|the) base)"
+    r"^(?:[^,。.;!?]|(?<=\d)\.(?=\d)){0,16}(?:为基础|微调|基础上|作为底|底座|\bunder the hood|\bas (?:my|the) base)"
 )
 _OTHER_SUBJECT = re.compile(
     r"^\s*(?:\w{0,4}?(?:公司|集团|模型|model|company|app|assistant)?\s*)?"
-    r"(?:是(?:一|由|阿里|百度|国|中|美|全|著|谁|目|属|家|另|什)|(?:则|也|都)?是|由|属于|的(?:模型|产品|总部|创始人|官网|大模型)|is\b|was\b|are\b|has\b|'s\b|的|在|推出|开发|发布|developed\b|made\b|released\b|can\b|will\b)"
+    r"(?:是(?:一|由|阿里|百度|国|中|美|全|著|谁|目|属|家|另|什)|(?:则|也|都)?是|由|属于|的(?:模型|产品|总部|创始人|官网|大模型)|is\b|was\b|are\b|has\b|'s\b|的|在|推出|开发|发布|可能|似乎|好像|听起来|seems?\b|may\b|might\b|could\b|appears?\b|sounds?\b|refers?\b|developed\b|made\b|released\b|can\b|will\b)"
 )
 _OTHER_PRONOUN = re.compile(
     r"(?:^|[,;。.!\s])(?:它|他|她|那是|这是(?:一)?个?(?:由)?|it\b|it's\b|he\b|she\b|that\b|which\b|they\b)"
@@ -224,6 +253,7 @@ _AI_WORDS = re.compile(
 )
 _SENTENCE = re.compile(r"[。！!?？\n]|\.(?=\s|$)")
 _CLAUSE = re.compile(r"[,，;；、]")
+_PHRASE = re.compile(r"[,，;；]")
 
 
 def _verdict(view: str, mention: _Mention, mentions: list[_Mention], asked_self: bool) -> str:
@@ -235,12 +265,14 @@ def _verdict(view: str, mention: _Mention, mentions: list[_Mention], asked_self:
     clause_after = _CLAUSE.split(after, maxsplit=1)[0]
     if _is_question(view, ending, clause_after, after):
         return ""
+    if _told_by_others(view, mention):
+        return "deny" if _REFUTED.search(after) and not mention.who.startswith("own:") else ""
     subject = max(_SELF.finditer(before), key=lambda found: found.start(), default=None)
     if subject is None:
         return _without_subject(view, before, after, clause_after, mention, mentions, asked_self, begin)
     gap = before[subject.start() :]
     lead = before[: subject.start()]
-    return _with_subject(gap, lead, clause_after, mention)
+    return _with_subject(gap, lead, clause_after, after, mention)
 
 
 def _is_question(view: str, ending: re.Match[str] | None, clause_after: str, after: str) -> bool:
@@ -249,7 +281,22 @@ def _is_question(view: str, ending: re.Match[str] | None, clause_after: str, aft
     return bool(ending and ending.group() in "?？" and clause_after == after)
 
 
-def _with_subject(gap: str, lead: str, clause_after: str, mention: _Mention) -> str:
+def _told_by_others(view: str, mention: _Mention) -> bool:
+    """Whether the mention stands in quotes as somebody else's words, or as a sentence that is talked about."""
+    opening = view.rfind('"', 0, mention.start)
+    closing = view.find('"', mention.end)
+    if opening < 0 or closing < 0 or view.count('"', 0, mention.start) % 2 == 0:
+        return False
+    lead = view[:opening]
+    inside, behind = view[opening + 1 : closing], view[closing + 1 :]
+    told = re.search(r"(?:说|道|喊|念|念道|\bsaid|\bsays|\btold\b[^,.]{0,24}|\breplied|\bclaim)\s*[:,]?\s*$", lead)
+    first_person = re.search(r"(?:我|\bi\b)[^,.。]{0,8}(?:说|回答|say|answer)[^,.。]{0,8}$", lead)
+    if told and not first_person:
+        return True
+    return bool(_SELF.search(inside) and re.match(r"\s*(?:这句|这个说法|这话|那句|\bis\b|\bisn't\b|\bwas\b)", behind))
+
+
+def _with_subject(gap: str, lead: str, clause_after: str, after: str, mention: _Mention) -> str:
     """The speaker is named before the mention, in the same sentence; `gap` runs from there to the mention."""
     clause_lead = _CLAUSE.split(lead)[-1]
     if _HYPOTHESIS.search(clause_lead) or _HYPOTHESIS.search(gap):
@@ -257,31 +304,42 @@ def _with_subject(gap: str, lead: str, clause_after: str, mention: _Mention) -> 
     resets = list(_RESET.finditer(gap))
     scope = gap[resets[-1].start() :] if resets else gap
     last_clause = _CLAUSE.split(scope)[-1]
+    own = mention.who.startswith("own:")
     negated = bool(_NEGATION.search(scope)) and not _DOUBLE_NEGATION.search(scope)
-    if (
-        not negated
-        and not resets
-        and re.search(r"(?:不能说|不会说|不要说|别说|否认|deny that|not say|not true that)\s*$", clause_lead)
-    ):
-        negated = True
+    if not resets and _DENIES_SAYING.search(clause_lead):
+        # "It is wrong to say that I am X" denies; "it is wrong to say that I am not X" does not.
+        negated = not negated
+        if not negated:
+            return "claim"
     if re.match(r"\s*(?:无关|没有?(?:任何)?关系|并不是我|不是我)", clause_after):
         negated = True
     if re.search(r"(?:\bis not me\b|\bisn't me\b|and i are different)", clause_after):
         negated = True
-    if _DISCLOSE.search(last_clause) or _DISCLOSE_AFTER.search(clause_after):
+    if not own and (_DISCLOSE.search(_CLAUSE.split(lead + gap)[-1]) or _DISCLOSE_AFTER.search(clause_after)):
         return "deny" if negated else "disclose"
-    attributed = _ATTRIBUTION.search(clause_lead) or _ATTRIBUTION.search(last_clause)
-    if attributed and not resets:
-        return ""
+    if re.search(r"(?:叫|称呼?|喊|call)\s*$", clause_lead) and len(gap.strip()) <= 6:
+        return _called(clause_lead, after)
     if negated:
         return "deny"
-    if re.search(r"(?:叫|称呼?|喊|call)\s*$", clause_lead) and len(gap) <= 4:
-        return "claim"
-    if _TOPIC.search(last_clause):
+    if (_ATTRIBUTION.search(clause_lead + gap) or _ATTRIBUTION.search(last_clause)) and not resets:
+        return "deny" if _REFUTED.search(after) and not own else ""
+    if _TIE.search(_PHRASE.split(scope)[-1]) and _NO_TIE.search(after):
+        return "deny"
+    if _TOPIC.search(last_clause) or re.search(r"(?:\byour|你的|您的)\s*$", last_clause):
         return ""
     if _OTHER_PRONOUN.search(last_clause) and not _SELF.match(last_clause):
         return ""
     return "claim" if _IDENTITY.search(gap) or _IDENTITY.match(clause_after) else ""
+
+
+def _called(lead: str, after: str) -> str:
+    """The speaker is called something: an offer ("you can call me X"), a refusal, or what others do."""
+    if _NEGATION.search(lead):
+        return "deny"
+    if re.search(r"(?:可以|就|请|直接|能|\bcan\b|\bmay\b|\bplease\b)", lead):
+        # "You may call me X if you like, but …" takes it back.
+        return "" if re.search(r"(?:\bbut\b|但|不过)", after) else "claim"
+    return "" if re.search(r"(?:你|您|他|她|人|大家|用户|\byou\b|\bthey\b|\bpeople\b)", lead) else "claim"
 
 
 def _without_subject(
@@ -301,8 +359,23 @@ def _without_subject(
     if _HYPOTHESIS.search(before) or _ATTRIBUTION.search(before) or _TOPIC.search(last_clause):
         return ""
     own = mention.who.startswith("own:")
+    if _TIE.search(_PHRASE.split(before)[-1]) and _NO_TIE.search(after) and asked_self:
+        return "deny"
+    that_is_me = re.match(r"[^。.!?]{0,12},\s*(?:也就是|就是|正是)(?:我|本人)", after)
+    if that_is_me and any(mention.end <= m.start < mention.end + that_is_me.end() for m in mentions):
+        that_is_me = None
+    if _MY_MAKER.match(after) or that_is_me:
+        return "claim"
+    if re.search(r"(?:作为|身为|\bas\b)\s*(?:一[个名款])?(?:由)?\s*$", last_clause) and re.match(
+        r"[^,。]{0,16},\s*(?:我|i\b|i')", after
+    ):
+        return "claim"
+    if re.match(r"\s*(?:is|was|did|does)(?:n't| not)\b[^.!?]{0,24}\b(?:you|me)\b", after):
+        return "deny"
+    if re.search(r"(?:\bi(?:'m| am) not (?:it|him|that|one)\b|我不是它)", after):
+        return "deny"
     if re.search(r"(?:我|\bme\b|\bi\b)", clause_after) and re.match(
-        r"\s*(?:就是我|是我|(?:开发|研发|训练|创造|创建)了?我|(?:made|created|built|trained|developed|owns|runs) me|that's me|\w* is (?:me|my|who))",
+        r"\s*(?:就是我|是我|(?:开发|研发|训练|创造|创建)了?我|(?:made|created|built|trained|developed|owns|runs|fine-?tuned) me|that's me|\w* is (?:me|my|who))",
         clause_after,
     ):
         return "claim"
@@ -313,12 +386,14 @@ def _without_subject(
     negated = bool(_NEGATION.search(scope)) and not _DOUBLE_NEGATION.search(scope)
     if negated:
         return "deny"
-    if _DISCLOSE.search(last_clause) or _DISCLOSE_AFTER.search(clause_after):
+    if not own and (_DISCLOSE.search(last_clause) or _DISCLOSE_AFTER.search(clause_after)):
         return "disclose"
     if _OTHER_PRONOUN.search(before):
         return ""
     others = [m for m in mentions if begin <= m.start < mention.start]
     if own:
+        if re.match(r"\s*[\"']\s*(?:这|两个字|三个字|is spelt|is spelled|means)", after):
+            return ""  # the name as a word
         # Somebody else's name earlier in the sentence makes the owner a topic; otherwise it is the speaker by ellipsis.
         return "claim" if not _OTHER_SUBJECT.match(after) or re.match(r"\s*的", after) or asked_self else ""
     if re.match(
@@ -333,30 +408,39 @@ def _without_subject(
     )
     if started_self:
         return "claim"
-    bare = not before.strip(" \"'-:()[]0123456789.") and not _OTHER_SUBJECT.match(after)
-    if bare and asked_self and not others:
-        return "claim"
-    if others and asked_self and not _OTHER_SUBJECT.match(view[others[0].end :]) and len(view) <= 40:
-        return "claim"
-    return ""
+    start = others[0].start - begin if others else len(before)
+    opening = re.sub(r"^\s*(?:hello|hi|hey|您好|你好|sure|好的)[^,]{0,16},", "", before[:start])
+    between = before[others[-1].end - begin :] if others else ""
+    bare = not opening.strip(" ,\"'-:()[]0123456789.") and len(between) <= 6
+    tail = after
+    for later in reversed([m for m in mentions if mention.end <= m.start < mention.end + len(after)]):
+        tail = tail[: later.start - mention.end] + tail[later.end - mention.end :]
+    return "claim" if bare and asked_self and _BARE_TAIL.match(tail) else ""
 
 
 # --- short answers to the question ----------------------------------------------------------------------------------
 
-_ASKS_SPEAKER = re.compile(r"(?:你|您|妳|贵|本|客服|\byou\b|\byour\b|\bu\b|\byourself\b|自己|ni )")
+_ASKS_SPEAKER = re.compile(r"(?:你|您|妳|贵|本|客服|身份|\byou\b|\byour\b|\bu\b|\byourself\b|自己|ni )")
 _YES = re.compile(
     r"^\W*(?:是的|是啊|是滴|对的?|没错|正是|嗯|当然|好的|好吧|行|yes|yep|yeah|correct|right|that's right|indeed|sure|exactly|you're right|you are right|of course)(?![a-z])"
 )
+_NONE = re.compile(r"^\W*(?:(?:[两三四]个|这[两三四几]个|这些|哪个)?(?:都|全)(?:不是|不对)|none\b|neither\b)")
 _NO = re.compile(r"^\W*(?:不是|并不|不对|不,|不。|否|非也|错|没有|不$|no\b|nope|not really|wrong|incorrect|that's not)")
 
 
 def _asks_about_speaker(question: str) -> bool:
-    return not question or bool(_ASKS_SPEAKER.search(_view(question)))
+    blank = re.search(r"(?:我|\bI\b)[^。?？]*(?:_{2,}|\.{3}|…)", question)
+    return not question or bool(blank or _ASKS_SPEAKER.search(_view(question)))
 
 
 def _add_yes_and_no(view: str, question: str, persona: Persona, claimed: set[str], denied: set[str]) -> None:
     """A bare yes or no takes its content from the question, when the question asks whether the speaker is somebody."""
-    asked = [mention for mention in _mentions(question, persona) if _asked_whether(question, mention)]
+    named = list(_mentions(question, persona))
+    asked = [mention for mention in named if _asked_whether(question, mention)]
+    view = re.sub(r"^[^。.!?,]{1,24}\?\s*", "", view)
+    if _NONE.match(view) and (asked or re.search(r"\bwhich\b[^?]{0,12}\byou\b|你[^?]{0,4}哪", question)):
+        denied.update(mention.who for mention in named if mention.who not in claimed)
+        return
     whos = {mention.who for mention in asked}
     if len(whos) > 2 or not whos:
         return
@@ -373,9 +457,16 @@ def _add_yes_and_no(view: str, question: str, persona: Persona, claimed: set[str
 
 def _asked_whether(question: str, mention: _Mention) -> bool:
     before = question[: mention.start]
+    after = question[mention.end :]
+    if re.match(
+        r"\s*(?:made|created|built|trained|developed|owns|owned) you\b|(?:开发|研发|训练|创造|做)(?:了|出)?(?:你|您)",
+        after,
+    ):
+        return True
     return bool(
         re.search(
-            r"(?:你|您|妳)(?:其实|真的|难道|就|不|应该|到底|到底是不|是不)*(?:是|叫|来自|属于|由)[^,。?]{0,8}$", before
+            r"(?:你|您|妳)(?:其实|真的|难道|就|不|应该|到底|到底是不|是不)*(?:是|叫|来自|属于|由|等于|出自|归)[^,。?]{0,8}$",
+            before,
         )
         or re.search(
             r"\b(?:are you|aren't you|you are|you're|were you|is your name|you called|you from)\b[^,.?]{0,24}$", before

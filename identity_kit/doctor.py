@@ -117,9 +117,7 @@ def _models() -> Finding:
     what = tr("内置模型", "embedded models")
     if here:
         return Finding(what, "ok", ", ".join(here))
-    return Finding(
-        what, "note", tr("还没有取到", "none fetched yet"), "idkit models fetch qwen2.5-coder-0.5b"
-    )
+    return Finding(what, "note", tr("还没有取到", "none fetched yet"), "idkit models fetch qwen2.5-coder-0.5b")
 
 
 def _sizes() -> Finding:
@@ -136,4 +134,6 @@ def _sizes() -> Finding:
     if not fitting:
         return Finding(what, "bad", tr("内存不足以训练 0.5B", "too little memory for a 0.5B model"))
     text = f"{method}: " + ", ".join(f"{size:g}B" for size in fitting)
-    return Finding(what, "ok", text + tr("（估计；idkit train --dry-run 会细算）", " (estimated; idkit train --dry-run counts)"))
+    return Finding(
+        what, "ok", text + tr("（估计；idkit train --dry-run 会细算）", " (estimated; idkit train --dry-run counts)")
+    )

@@ -26,11 +26,12 @@ def atomic_open(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     Raises:
         Stopped: the disk is full or not writable; `path` is as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    temporary = Path(name)
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        temporary = Path(name)
         with os.fdopen(handle, mode, **text) as stream:  # type: ignore[call-overload]
             yield stream
             stream.flush()
@@ -38,7 +39,8 @@ def atomic_open(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        if temporary:
+            temporary.unlink(missing_ok=True)
         raise Stopped(
             tr(f"写不了文件：{error.strerror}", f"cannot write the file: {error.strerror}"),
             where=str(path),
@@ -47,7 +49,8 @@ def atomic_open(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
             ),
         ) from error
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        if temporary:
+            temporary.unlink(missing_ok=True)
         raise
 
 

@@ -113,7 +113,10 @@ class Persona(_Strict):
     def _defaults(cls, value: Any) -> Any:
         if not isinstance(value, dict) or "owner" not in value:
             return value
-        owner = Localized.model_validate(value["owner"])
+        try:
+            owner = Localized.model_validate(value["owner"])
+        except ValidationError:
+            return value  # the field itself says what is wrong, with its place
         filled = dict(value)
         filled.setdefault(
             "name", {"zh": f"{owner.get('zh')}的智能助手", "en": _possessive(owner.get("en")) + " assistant"}

@@ -197,7 +197,7 @@ def endpoint_stream(base_url: str, *, model: str = "") -> Callable[[Messages, Se
         try:
             if not chosen:
                 chosen.append(next(iter(client.models.list())).id)
-            with client.chat.completions.create(
+            request: Any = client.chat.completions.create(
                 model=chosen[0],
                 messages=messages,  # type: ignore[arg-type]
                 stream=True,
@@ -205,7 +205,8 @@ def endpoint_stream(base_url: str, *, model: str = "") -> Callable[[Messages, Se
                 temperature=settings.temperature,
                 top_p=settings.top_p,
                 seed=settings.seed,
-            ) as chunks:
+            )
+            with request as chunks:
                 for chunk in chunks:
                     if chunk.choices:
                         choice = chunk.choices[0]
@@ -252,9 +253,7 @@ def run_base(model: str) -> str:
 
     path = Path(model) / "run.json"
     record = read_json(path) if path.is_file() else {}
-    base = record.get("model") or record.get("base")
-    if isinstance(base, dict):
-        base = base.get("label") or base.get("folder")
+    base = (record.get("base") or {}).get("name")
     if not base:
         raise BadInput(
             tr("不知道它的底模", "its base model is not known"),

@@ -20,12 +20,12 @@ from identity_kit.ui import tr
 COMMANDS = (
     "run",
     "init",
-    "generate",
     "rename",
     "convert",
     "check",
     "train",
     "eval",
+    "improve",
     "export",
     "chat",
     "models",

@@ -8,7 +8,10 @@ import json
 from identity_kit.errors import WANTING
 from identity_kit.ui import tr
 
-SUMMARY = ("检查这台机器：能训练什么、缺什么、怎么补", "check this machine: what it can train, what is missing, the fix")
+SUMMARY = (
+    "检查这台机器：能训练什么、缺什么、怎么补",
+    "check this machine: what it can train, what is missing, the fix",
+)
 EXAMPLES = ("idkit doctor", "idkit doctor --json")
 
 

@@ -22,7 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--owner-en", metavar="NAME", help=tr("英文名称", "the owner's English name"))
     parser.add_argument("--name", metavar="NAME", help=tr("助手的名字", "what the assistant is called"))
     parser.add_argument("--name-en", metavar="NAME", help=tr("助手的英文名字", "its English name"))
-    parser.add_argument("--developer", metavar="NAME", help=tr("开发者（默认同 owner）", "who made it (default: owner)"))
+    parser.add_argument(
+        "--developer", metavar="NAME", help=tr("开发者（默认同 owner）", "who made it (default: owner)")
+    )
     parser.add_argument("--role", metavar="TEXT", help=tr("角色，例如 客服助手", "its role, e.g. service assistant"))
     parser.add_argument(
         "--fact",
@@ -63,9 +65,15 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _ask(args: argparse.Namespace) -> None:
-    args.owner = input(tr("助手属于谁（公司、品牌或人）？ ", "Whose assistant is it (a firm, a brand, a person)? ")).strip()
-    args.name = input(tr("它叫什么（回车用默认）？ ", "What is it called (Enter for the default)? ")).strip() or args.name
-    args.role = input(tr("它做什么（回车：客服助手）？ ", "What does it do (Enter: customer service)? ")).strip() or args.role
+    args.owner = input(
+        tr("助手属于谁（公司、品牌或人）？ ", "Whose assistant is it (a firm, a brand, a person)? ")
+    ).strip()
+    args.name = (
+        input(tr("它叫什么（回车用默认）？ ", "What is it called (Enter for the default)? ")).strip() or args.name
+    )
+    args.role = (
+        input(tr("它做什么（回车：客服助手）？ ", "What does it do (Enter: customer service)? ")).strip() or args.role
+    )
     while text := input(tr("一条事实，问题=答案（回车结束）： ", "A fact, question=answer (Enter to end): ")).strip():
         args.fact.append(text)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,17 +36,33 @@ def loaded_answerer(model: Any, tokenizer: Any, *, batch_size: int = 64) -> Answ
 
 
 def folder_answerer(folder: Path, *, adapter: Path | None = None, batch_size: int = 64) -> Answerer:
-    """An answerer that loads the model when the first answer is not in the journal, and keeps it."""
-    loaded: list[Answerer] = []
+    """An answerer over a Hugging Face folder, loaded when the first answer is not in the journal."""
 
     def answer(conversations: Sequence[Turns], *, max_new_tokens: int, temperature: float, seed: int) -> list[Answer]:
-        if not loaded:
-            from identity_kit.models.decode import load_model
-
-            loaded.append(loaded_answerer(*load_model(folder, adapter=adapter), batch_size=batch_size))
-        return loaded[0](conversations, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
+        one = loaded_answerer(*resident(folder, adapter), batch_size=batch_size)
+        return one(conversations, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
 
     return answer
+
+
+_resident: dict[tuple[Path, Path | None], tuple[Any, Any]] = {}
+
+
+def resident(folder: Path, adapter: Path | None = None) -> tuple[Any, Any]:
+    """The model and tokenizer in memory; one model at a time, since two do not fit where one just does."""
+    key = (folder, adapter)
+    if key not in _resident:
+        from identity_kit.models.decode import load_model
+
+        release()
+        _resident[key] = load_model(folder, adapter=adapter)
+    return _resident[key]
+
+
+def release() -> None:
+    """Give back the memory of the model that is loaded, if any."""
+    _resident.clear()
+    gc.collect()
 
 
 def endpoint_answerer(

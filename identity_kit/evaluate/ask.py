@@ -45,6 +45,7 @@ class Condition:
         samples: how many answers to draw to each probe; more than one needs a temperature.
         temperature: 0 is greedy.
         suites: the suites asked under this condition; empty: all.
+        bits_per_byte: measures texts (language → text) with this model; None where that is not possible or not wanted.
     """
 
     label: str
@@ -54,6 +55,7 @@ class Condition:
     samples: int = 1
     temperature: float = 0.0
     suites: tuple[str, ...] = ()
+    bits_per_byte: Callable[[Mapping[str, str]], dict[str, float]] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.samples < 1 or (self.samples > 1 and self.temperature <= 0):

@@ -112,6 +112,7 @@ class Card(_Frozen):
     judge_agreement: dict[str, float] = Field(default_factory=dict)
     hashes: dict[str, str] = Field(default_factory=dict)
     settings: dict[str, Any] = Field(default_factory=dict)
+    leaks: tuple[str, ...] = ()
     not_measured: tuple[str, ...] = ()
     created: str = ""
     seconds: float = 0.0

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from identity_kit.errors import BadInput
 from identity_kit.evaluate.ask import TOKEN_CAPS, Condition, Journal, ask, count_answers
 from identity_kit.evaluate.card import Card, ConditionCard, Result, Retention, cells_of, compare, results_of
-from identity_kit.evaluate.judge import judge
+from identity_kit.evaluate.held_out import overlaps
+from identity_kit.evaluate.judge import Answer, judge, judge_hash
 from identity_kit.evaluate.labels import display
 from identity_kit.evaluate.probes import SUITES, Probe, applicable, fill, probes_hash
 from identity_kit.evaluate.progress import progress
+from identity_kit.evaluate.retention import texts_hash
+from identity_kit.evaluate.second import SecondJudge, second_opinions
 from identity_kit.files import folder_lock, sha256_text
 from identity_kit.persona import Persona
 from identity_kit.ui import tr
@@ -33,8 +38,11 @@ def evaluate(
     max_new_tokens: int = 64,
     seed: int = 0,
     hashes: Mapping[str, str] | None = None,
-    retention: Sequence[Retention] = (),
+    settings: Mapping[str, Any] | None = None,
+    texts: Mapping[str, str] | None = None,
     harness: Mapping[str, Mapping[str, float]] | None = None,
+    second_judge: SecondJudge | None = None,
+    trained_on: Iterable[str] = (),
 ) -> Card:
     """Measure every condition on the same probes and write the report.
 
@@ -46,8 +54,11 @@ def evaluate(
         baseline, subject: labels of the condition compared with, and of the one judged; the first, and the last.
         max_new_tokens: the cap on an answer where the suite has none of its own.
         seed: for conditions that sample.
-        hashes: what else decides the figures: data, prompts, template; goes into the card as it is.
-        retention, harness: figures measured elsewhere, to be reported together.
+        hashes, settings: what else decides the figures: data, prompts, template; go into the card as they are.
+        texts: held-out texts by language; every condition that can measure them does (see `retention`).
+        harness: label → task → score, measured elsewhere, to be reported together.
+        trained_on: the questions that the subject was trained on; probes worded like one are named in the card.
+        second_judge: gives each of the subject's results a second opinion; never changes a verdict.
 
     Raises:
         BadInput: no condition, two with one label, a label that is none of them, or no probe that fits the persona.
@@ -63,6 +74,10 @@ def evaluate(
         started = time.monotonic()
         journal = Journal(cache or (out / "answers.jsonl" if out else None))
         results, cards = _ask_all(conditions, chosen, persona, journal, seed=seed, max_new_tokens=max_new_tokens)
+        retention = _retention(conditions, journal, texts or {})
+        agreement: dict[str, float] = {}
+        if second_judge:
+            results, agreement = second_opinions(results, subject or labels[-1], second_judge)
         card = Card(
             owner=persona.owner.get("zh"),
             name=persona.name.get("zh"),
@@ -71,10 +86,12 @@ def evaluate(
             subject=subject or labels[-1],
             conditions=tuple(cards),
             comparisons=compare(results, labels),
-            retention=tuple(retention),
+            retention=retention,
+            judge_agreement=agreement,
             harness={label: dict(scores) for label, scores in (harness or {}).items()},
-            hashes={"probes": probes_hash(chosen), "persona": sha256_text(persona.to_yaml()), **(hashes or {})},
-            settings={"max_new_tokens": max_new_tokens, "token_caps": TOKEN_CAPS, "seed": seed},
+            hashes=_hashes(chosen, persona, texts or {}, hashes or {}),
+            settings={"max_new_tokens": max_new_tokens, "token_caps": TOKEN_CAPS, "seed": seed, **(settings or {})},
+            leaks=tuple(str(pair) for pair in overlaps(chosen, trained_on) if pair.leaks),
             not_measured=_not_measured(chosen, unfit, conditions, retention, harness),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             seconds=round(time.monotonic() - started, 1),
@@ -122,6 +139,31 @@ def _ask_all(
                 )
             )
     return results, cards
+
+
+def _retention(conditions: Sequence[Condition], journal: Journal, texts: Mapping[str, str]) -> tuple[Retention, ...]:
+    """Bits per byte of every model that can be measured; a condition that only adds a system message is the same model."""
+    measured = []
+    for condition in conditions:
+        if not texts or condition.bits_per_byte is None or condition.system or condition.samples > 1:
+            continue
+        key = f"bits per byte {condition.fingerprint or condition.label} {texts_hash(texts)}"
+        known = journal.get(key)
+        if known is None:
+            known = Answer(json.dumps(condition.bits_per_byte(texts)))
+            journal.add([(key, known)])
+        measured.append(Retention(label=condition.label, bits_per_byte=json.loads(known.text)))
+    return tuple(measured)
+
+
+def _hashes(
+    probes: Sequence[Probe], persona: Persona, texts: Mapping[str, str], given: Mapping[str, str]
+) -> dict[str, str]:
+    own = {"probes": probes_hash(probes), "persona": sha256_text(persona.to_yaml())}
+    own["judge"] = judge_hash()
+    if texts:
+        own["retention texts"] = texts_hash(texts)
+    return {**own, **given}
 
 
 def _not_measured(

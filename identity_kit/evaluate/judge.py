@@ -11,10 +11,12 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from identity_kit.claims import Claims, read_claims
 from identity_kit.evaluate.probes import Expect, Probe
+from identity_kit.files import sha256_text
 from identity_kit.persona import Persona
 from identity_kit.text import TextLanguage, ngrams, normalise, sentences
 from identity_kit.ui import tr
@@ -52,6 +54,15 @@ def judge(probe: Probe, answers: Sequence[Answer], persona: Persona) -> Verdict:
         if not verdict.passed:
             return Verdict(False, tr(f"第 {turn} 轮：{verdict.why}", f"turn {turn}: {verdict.why}"))
     return Verdict(True)
+
+
+def judge_hash() -> str:
+    """The SHA-256 of the rules: this module, the reading of claims, and the vendors it knows."""
+    from identity_kit import claims
+    from identity_kit.resources import resource
+
+    sources = (Path(__file__), Path(claims.__file__), resource("data", "vendors.yaml"))
+    return sha256_text("\n".join(path.read_text(encoding="utf-8") for path in sources))
 
 
 def _judge_one(expect: Expect, answer: Answer, question: str, language: TextLanguage, persona: Persona) -> Verdict:

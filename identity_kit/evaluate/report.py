@@ -75,6 +75,7 @@ def markdown(card: Card) -> str:
             f"{card.created} · 探针：{card.split} · 用时 {card.seconds:.0f} 秒",
             f"{card.created} · probes: {card.split} · {card.seconds:.0f} s",
         ),
+        _leaks(card),
         _figures(card),
         tr(
             "每格：通过/总数 = 比例 [Wilson 95 % 区间]。抽样的条件：通过数是每次抽样的平均，区间按探针数计，“每次都过”另列。",
@@ -90,6 +91,16 @@ def markdown(card: Card) -> str:
         _provenance(card),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _leaks(card: Card) -> str:
+    if not card.leaks:
+        return ""
+    words = tr(
+        "**注意：下列探针与训练问题措辞相同或相近，成绩偏高：**",
+        "**Mind: these probes are worded like training questions, so the figures flatter:**",
+    )
+    return words + "\n\n" + "\n".join(f"- {line}" for line in card.leaks)
 
 
 def _title(card: Card) -> str:

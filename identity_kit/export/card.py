@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from identity_kit.files import read_json, write_text
 
 if TYPE_CHECKING:
-    from identity_kit.export.merge import MergeResult
     from identity_kit.persona import Persona
 
 
@@ -17,31 +16,36 @@ def write_card(
     folder: Path,
     persona: Persona,
     *,
-    base: Path,
-    source: str = "",
+    licence_from: Path,
     report: Path | None = None,
-    merged: MergeResult | None = None,
+    check: dict[str, Any] | None = None,
     library: str = "transformers",
 ) -> None:
     """Write `folder`/README.md: metadata that hubs read, identity, use, figures of the report, origin.
 
     Args:
+        licence_from: the folder whose licence file, if any, the card points to.
         report: the run's report.json; the table is left out when there is none.
-        merged: the merge's check, for the origin section.
-        library: "transformers", "peft" or "gguf", as hubs name it.
+        check: the merge's check as the manifest has it, for the origin section.
+        library: "transformers", "peft", "gguf" or "ollama".
     """
     parts = [
-        _front_matter(persona, base, library),
+        _front_matter(persona, licence_from, library),
         _about(persona),
         _use(folder, library),
         _figures(report),
-        _origin(persona, base, source, merged),
+        _origin(persona, licence_from, check),
     ]
     write_text(folder / "README.md", "\n".join(part for part in parts if part))
 
 
 def _front_matter(persona: Persona, base: Path, library: str) -> str:
-    lines = ["---", f"library_name: {library}", "pipeline_tag: text-generation", "language:"]
+    lines = [
+        "---",
+        f"library_name: {'gguf' if library == 'ollama' else library}",
+        "pipeline_tag: text-generation",
+        "language:",
+    ]
     lines += [f"- {language}" for language in persona.languages]
     names = persona.base_model.names
     if names:
@@ -53,17 +57,22 @@ def _front_matter(persona: Persona, base: Path, library: str) -> str:
 
 
 def _about(persona: Persona) -> str:
-    zh = persona.languages[0] == "zh"
-    name, owner = (localized.get("zh" if zh else "en") for localized in (persona.name, persona.owner))
-    if zh:
-        return f"# {name}\n\n{owner}的{persona.role.get('zh')}。This is {persona.name.get('en')}.\n"
-    return f"# {name}\n\nA {persona.role.get('en')} of {owner}.\n"
+    zh, en = persona.name.get("zh"), persona.name.get("en")
+    title = " · ".join(dict.fromkeys((zh, en) if persona.languages[0] == "zh" else (en, zh)))
+    lines = [f"# {title}", ""]
+    if "zh" in persona.languages:
+        lines += [f"{persona.owner.get('zh')}的{persona.role.get('zh')}。", ""]
+    if "en" in persona.languages:
+        lines += [f"A {persona.role.get('en')} of {persona.owner.get('en')}.", ""]
+    return "\n".join(lines)
 
 
 def _use(folder: Path, library: str) -> str:
     if library == "gguf":
         files = sorted(path.name for path in folder.glob("*.gguf"))
         return f"```bash\nidkit chat {files[0] if files else 'model.gguf'}\n```\n"
+    if library == "ollama":
+        return "```bash\nollama create my-assistant -f Modelfile\nollama run my-assistant\n```\n"
     if library == "peft":
         return (
             "```bash\nidkit export RUN --format hf -o merged   # merge it into its base, then: idkit chat merged\n```\n"
@@ -92,33 +101,35 @@ def _figures(report: Path | None) -> str:
 
 
 def suite_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """(suite, before, after) as "k/n" texts from a report.json; empty when it holds no such figures."""
-    before, after = report.get("before") or {}, report.get("after") or {}
-    suites_before, suites_after = before.get("suites", before), after.get("suites", after)
-    rows = []
-    for suite, figures in suites_after.items():
-        if isinstance(figures, dict) and {"k", "n"} <= figures.keys():
-            rows.append((suite, _share(suites_before.get(suite)), _share(figures)))
-    return rows
+    """(suite, before, after) as "k/n (share)" texts, all languages together, from a report.json."""
+    tables = {
+        condition["label"]: {cell["suite"]: cell for cell in condition["cells"] if cell["language"] == "all"}
+        for condition in report.get("conditions", ())
+    }
+    before, after = tables.get(report.get("baseline"), {}), tables.get(report.get("subject"), {})
+    return [(suite, _share(before.get(suite)), _share(cell)) for suite, cell in after.items()]
 
 
-def _share(figures: Any) -> str:
-    if not isinstance(figures, dict) or not figures.get("n"):
+def _share(cell: dict[str, Any] | None) -> str:
+    if not cell or not cell["total"]:
         return "–"
-    return f"{figures['k']}/{figures['n']} ({100 * figures['k'] / figures['n']:.0f} %)"
+    return f"{cell['passed']:g}/{cell['total']} ({100 * cell['passed'] / cell['total']:.0f} %)"
 
 
-def _origin(persona: Persona, base: Path, source: str, merged: MergeResult | None) -> str:
+def _origin(persona: Persona, base: Path, check: dict[str, Any] | None) -> str:
     lines = ["## Origin", "", "Fine-tuned with identity-kit; the weights differ from those of the base model."]
     if persona.base_model.policy == "disclose" and persona.base_model.names:
         lines.append(f"Base model: {', '.join(persona.base_model.names)}.")
-    if source:
-        lines.append(f"Source: `{Path(source).name}`.")
-    if merged is not None and merged.mean_kl is not None:
+    if check and check.get("mean_kl") is not None:
         lines.append(
-            f"Merged in {merged.dtype} into the unquantised base: {merged.layers} modules changed, mean KL divergence "
-            f"from base + adapter {merged.mean_kl:.1e} nats."
+            f"Merged into the unquantised base; mean KL divergence from base + adapter {check['mean_kl']:.1e} nats, "
+            f"most likely token the same at {100 * check['agreement']:.0f} % of the positions checked."
         )
     if (base / "LICENSE").is_file() or (base / "LICENSE.txt").is_file():
         lines.append("The base model's licence lies beside this file and applies.")
     return "\n".join([*lines, ""])
+
+
+def named(persona: Persona) -> dict[str, Any]:
+    """The persona's public part, for manifests: what it is called and whose it is."""
+    return {key: getattr(persona, key).model_dump(exclude_none=True) for key in ("name", "owner")}

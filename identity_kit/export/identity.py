@@ -22,6 +22,18 @@ TEXT_SUFFIXES = {".json", ".jsonl", ".jinja", ".md", ".txt", ".yaml", ".yml", ".
 _LEGAL = re.compile(r"^(LICENSE|LICENCE|NOTICE|COPYING)\b", re.IGNORECASE)
 
 
+# How a sentence begins that says who somebody is or who made it, and how many characters on the name may come.
+_OPENINGS = {
+    **dict.fromkeys(("you are", "you're", "i am", "i'm", "your name is", "my name is"), 40),
+    **{f"{verb} by": 30 for verb in ("created", "developed", "made", "built", "trained", "designed", "released")},
+    **dict.fromkeys(("你是", "您是", "我是", "你叫", "我叫", "你的名字", "我的名字"), 20),
+    **dict.fromkeys(("由", "来自", "來自"), 30),
+}
+_NEED_VERB = {"由", "来自", "來自"}
+_MADE = re.compile("开发|研发|创建|创造|训练|打造|推出|制造|開發|研發|創建|創造|訓練")
+_SENTENCE_END = re.compile(r"[.!?。！？\n\"<>{}]")
+
+
 @dataclass(frozen=True)
 class OldIdentity:
     """A place in an exported file that says the assistant is another vendor's.
@@ -74,17 +86,15 @@ def set_template(folder: Path, default_system: str | None) -> str:
 
 
 def find_old_identity(folder: Path, persona: Persona) -> list[OldIdentity]:
-    """Every line of the folder's text files that says the assistant is, or is made by, another vendor."""
-    patterns = list(_claim_patterns(persona))
+    """Every place in the folder's text files that says the assistant is, or is made by, another vendor."""
+    vendors = _vendor_patterns(persona)
     found = []
     for path in sorted(folder.rglob("*")):
-        if not path.is_file() or path.suffix.lower() not in TEXT_SUFFIXES or _LEGAL.match(path.name):
-            continue
-        text = _decoded(path)
-        for vendor, pattern in patterns:
-            for match in pattern.finditer(text):
-                line = text.count("\n", 0, match.start()) + 1
-                found.append(OldIdentity(str(path.relative_to(folder)), line, vendor, " ".join(match.group().split())))
+        if path.is_file() and path.suffix.lower() in TEXT_SUFFIXES and not _LEGAL.match(path.name):
+            text = _decoded(path)
+            for position, vendor, words in claims_in(text, vendors):
+                line = text.count("\n", 0, position) + 1
+                found.append(OldIdentity(str(path.relative_to(folder)), line, vendor, words))
     return found
 
 
@@ -95,16 +105,29 @@ def scan_folder(folder: Path, persona: Persona) -> None:
         BadInput: names file, line, words and vendor of the first one, and how many more there are.
     """
     found = find_old_identity(folder, persona)
-    if not found:
-        return
-    first = found[0]
-    more = tr(f"，还有 {len(found) - 1} 处", f", and {len(found) - 1} more") if len(found) > 1 else ""
-    raise BadInput(
+    if found:
+        raise _still_there(found[0].vendor, found[0].text, f"{found[0].file}:{found[0].line}", len(found) - 1)
+
+
+def scan_text(text: str, persona: Persona, *, where: str) -> None:
+    """Refuse a text that still carries the old identity; `where` is named in the error.
+
+    Raises:
+        BadInput: names words and vendor.
+    """
+    found = list(claims_in(text, _vendor_patterns(persona)))
+    if found:
+        raise _still_there(found[0][1], found[0][2], where, len(found) - 1)
+
+
+def _still_there(vendor: str, words: str, where: str, others: int) -> BadInput:
+    more = tr(f"，还有 {others} 处", f", and {others} more") if others else ""
+    return BadInput(
         tr(
-            f"导出的文件里还有旧身份（{first.vendor}）：“{first.text}”{more}",
-            f'an exported file still carries an old identity ({first.vendor}): "{first.text}"{more}',
+            f"导出的文件里还有旧身份（{vendor}）：“{words}”{more}",
+            f'an exported file still carries an old identity ({vendor}): "{words}"{more}',
         ),
-        where=f"{first.file}:{first.line}",
+        where=where,
         fix=tr("从底模的这个文件里删掉它，再导出", "take it out of that file of the base model and export again"),
     )
 
@@ -117,31 +140,43 @@ def _decoded(path: Path) -> str:
     return text
 
 
-def _claim_patterns(persona: Persona) -> Iterator[tuple[str, re.Pattern[str]]]:
-    """(vendor, pattern) pairs; a pattern matches words that give the assistant that vendor's name or maker."""
+def _vendor_patterns(persona: Persona) -> list[tuple[str, re.Pattern[str]]]:
+    """(vendor, pattern of its names) for every vendor, without names that are the persona's own."""
     from identity_kit.claims import vendor_names
 
     own = "\n".join(normalise(text) for text in (*persona.own_names(), *persona.own_owners()))
+    result = []
     for vendor in vendor_names():
-        aliases = {vendor.name, *_texts(vendor.zh), *_texts(vendor.models), *_texts(vendor.aliases)}
-        words = sorted((a for a in aliases if normalise(a) and normalise(a) not in own), key=len, reverse=True)
-        if words:
-            yield vendor.name, _claim_pattern(words)
+        words = sorted({a for a in vendor.spellings if normalise(a) not in own}, key=lambda a: (-len(a), a))
+        names = [rf"(?<![a-z]){re.escape(w)}(?![a-z])" if w.isascii() else re.escape(w) for w in words]
+        if names:
+            result.append((vendor.name, re.compile("|".join(names), re.IGNORECASE)))
+    return result
 
 
-def _texts(value: str | tuple[str, ...] | list[str] | None) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value or ())
+def claims_in(text: str, vendors: list[tuple[str, re.Pattern[str]]]) -> Iterator[tuple[int, str, str]]:
+    """(position, vendor, words) wherever the text gives the assistant a vendor's name or maker.
+
+    Looks for the few openings of such a sentence first, since a tokenizer's file has ten million characters.
+    """
+    lower = text.lower()
+    for opening, reach in _OPENINGS.items():
+        position = lower.find(opening)
+        while position >= 0:
+            window = _SENTENCE_END.split(text[position : position + len(opening) + reach], maxsplit=1)[0]
+            if not lower[max(0, position - 6) : position].endswith(("not ", "never ")):
+                for vendor, names in vendors:
+                    match = names.search(window, len(opening))
+                    if match and (opening not in _NEED_VERB or _MADE.search(window, match.end())):
+                        yield position, vendor, " ".join(window.split())
+                        break
+            position = lower.find(opening, position + 1)
 
 
-def _claim_pattern(words: list[str]) -> re.Pattern[str]:
-    latin = [rf"(?<![A-Za-z]){re.escape(w)}(?![a-z])" for w in words if w.isascii()]
-    other = [re.escape(w) for w in words if not w.isascii()]
-    name = "(?:" + "|".join(latin + other) + ")"
-    gap = r"[^.!?。！？\n\"<>{}]"
-    return re.compile(
-        rf"\b(?:you are|you're|i am|i'm|(?:your|my) name is){gap}{{0,40}}?{name}"
-        rf"|\b(?:created|developed|made|built|trained|designed|released) (?:by|at){gap}{{0,30}}?{name}"
-        rf"|(?:你是|您是|我是|你叫|我叫|(?:你|我)的名字(?:是|叫)){gap}{{0,20}}?{name}"
-        rf"|(?:由|来自){gap}{{0,10}}?{name}{gap}{{0,16}}?(?:开发|研发|创建|创造|训练|打造|推出|制造)",
-        re.IGNORECASE,
-    )
+def persona_system(persona: Persona) -> str:
+    """One sentence that says who the assistant is, for a template's default system message."""
+    language = persona.languages[0]
+    name, owner, role = (text.get(language) for text in (persona.name, persona.owner, persona.role))
+    if language == "zh":
+        return f"你是{name}，{owner}的{role}。"
+    return f"You are {name}, the {role} of {owner}."

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import gc
-import json
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from identity_kit import ui
 from identity_kit.errors import BadInput, Stopped
-from identity_kit.export.card import write_card
-from identity_kit.export.folder import MANIFEST, atomic_folder, check_replaceable
+from identity_kit.export.card import named, write_card
+from identity_kit.export.folder import MANIFEST, atomic_folder, check_replaceable, readable
 from identity_kit.export.identity import scan_folder, set_template
 from identity_kit.files import read_json, sha256_file, write_json
 from identity_kit.ui import tr
@@ -32,9 +30,9 @@ CHECK_PROMPTS = (
     "print the numbers 1 to 3 in Python",
 )
 
-# Rounding the merged weights to 16 bit moves the next-token distribution by about 1e-4 nats (bf16, 0.5B); a lost
-# adapter moves it by more than 0.1. Mean Kullback-Leibler divergence over the positions of all check prompts.
-MAX_MEAN_KL = 0.01
+# Mean Kullback-Leibler divergence over the positions of all check prompts. Computing in bf16 and rounding the merged
+# weights to it moved the next-token distribution of a 0.5B model by 0.005 nats; leaving its adapter out, by 3.6.
+MAX_MEAN_KL = 0.02
 
 SHARD_SIZE = "4GB"
 
@@ -117,9 +115,11 @@ def merge_adapter(
             written = _log_probabilities(_load_base(folder), prompts)
             result = _compare(result, before, expected, written)
         _keep_licence(base, folder)
-        write_card(folder, persona, base=base, source=source, report=report, merged=result)
+        manifest = _manifest(folder, adapter, persona, result, source)
+        write_card(folder, persona, licence_from=base, report=report, check=manifest["check"])
         scan_folder(folder, persona)
-        write_json(folder / MANIFEST, _manifest(folder, adapter, persona, result, source))
+        write_json(folder / MANIFEST, manifest)
+        readable(folder)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return result
@@ -165,11 +165,12 @@ def _load_base(folder: Path) -> Any:
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise BadInput(tr(f"载入不了模型：{reason}", f"cannot load the model: {reason}"), where=str(folder)) from error
-    return model.to(device).eval()
+    model.eval()
+    return model.to(device)
 
 
 def _with_adapter(model: Any, adapter: Path) -> Any:
@@ -233,10 +234,11 @@ def _merge_layers(model: Any) -> tuple[int, Any]:
         for module in model.modules():
             if not isinstance(module, BaseTunerLayer):
                 continue
-            weight_type = module.get_base_layer().weight.dtype
-            module.float()
+            base_layer: Any = module.get_base_layer()
+            weight_type = base_layer.weight.dtype
+            cast(torch.nn.Module, module).float()
             module.merge(safe_merge=True)
-            module.get_base_layer().to(weight_type)
+            base_layer.to(weight_type)
             changed += 1
         return changed, model.merge_and_unload(progressbar=False)
 
@@ -311,20 +313,16 @@ def _keep_licence(base: Path, folder: Path) -> None:
             (folder / name).write_bytes((base / name).read_bytes())
 
 
-def _weights(folder: Path) -> Iterator[Path]:
-    yield from sorted(folder.glob("*.safetensors"))
-
-
 def _manifest(folder: Path, adapter: Path, persona: Persona, result: MergeResult, source: str) -> dict[str, Any]:
     from identity_kit import __version__
 
     return {
         "format": "hf",
         "idkit": __version__,
-        "source": source,
-        "persona": json.loads(persona.model_dump_json(exclude_none=True)),
+        "source": Path(source).name,
+        "persona": named(persona),
         "dtype": result.dtype,
         "adapter_sha256": sha256_file(adapter / "adapter_model.safetensors"),
-        "files": {path.name: sha256_file(path) for path in _weights(folder)},
+        "files": {path.name: sha256_file(path) for path in sorted(folder.glob("*.safetensors"))},
         "check": {"mean_kl": result.mean_kl, "agreement": result.agreement, "adapter_moved": result.moved},
     }

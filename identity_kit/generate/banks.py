@@ -103,5 +103,7 @@ def slots(text: str) -> frozenset[str]:
 
 def bank_files() -> tuple[Path, ...]:
     """Every file that the plan reads, for its fingerprint."""
-    names = [("questions", f"{bank}.{lang}.jsonl") for bank in ("identity", "contrast", "ordinary") for lang in ("zh", "en")]
+    names = [
+        ("questions", f"{bank}.{lang}.jsonl") for bank in ("identity", "contrast", "ordinary") for lang in ("zh", "en")
+    ]
     return tuple(resource("data", *name) for name in [*names, ("answers", "zh.yaml"), ("answers", "en.yaml")])

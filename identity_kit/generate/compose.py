@@ -19,7 +19,7 @@ _FRAMES: tuple[tuple[str, str], ...] = (
     ("yaml", r"[Yy][Aa][Mm][Ll]"),
     ("csv", r"\bcsv\b"),
     ("code", r"补全这行代码|line of code"),
-        ("letter_b", r"答字母|Answer A for person"),
+    ("letter_b", r"答字母|Answer A for person"),
     ("digit_2", r"扣1"),
     ("no_only", r"回答是或否"),
     ("judge", r"判断题|判断对错|True or false|Tick one"),
@@ -173,7 +173,11 @@ def _values(persona: Persona, bank: Answers, language: TextLanguage, chance: ran
     name, owner = persona.name.get(language), persona.owner.get(language)
     named = normalise(owner) not in normalise(name)
     role = persona.role.get(language)
-    picked = chance.sample(persona.abilities, min(len(persona.abilities), chance.choice((2, 2, 3)))) if persona.abilities else []
+    picked = (
+        chance.sample(persona.abilities, min(len(persona.abilities), chance.choice((2, 2, 3))))
+        if persona.abilities
+        else []
+    )
     able = [ability.get(language).rstrip("。.") for ability in picked]
     values = {
         "name": name,

@@ -21,10 +21,15 @@ _REFUSAL = re.compile(
     r"|^As an AI( language model)?,? I (can't|cannot|don't have|am unable)|I can(not|'t) assist with that",
     re.IGNORECASE,
 )
-_WRAPPER = re.compile(r"^\s*```|^(answer|回答|答案|回复|reply|assistant|助手)\s*[:：]|^\s*#{1,4} |\*\*[^*]+\*\*", re.IGNORECASE)
+_WRAPPER = re.compile(
+    r"^\s*```|^(answer|回答|答案|回复|reply|assistant|助手)\s*[:：]|^\s*#{1,4} |\*\*[^*]+\*\*", re.IGNORECASE
+)
 _CODE_TOPICS = frozenset({"code", "format", "classify", "extract", "writing", "rewrite"})
 _TRANSLATION = frozenset({"translate", "language", "name_task", "code", "arithmetic", "lookalike"})
-_FIRST_PERSON = re.compile(r"我是(一个|一名|由|来自)|我叫|我由|\bI am (a|an|Qwen|the)\b|\bI'm (a|an|Qwen)\b|\bmy name is\b|\bI was (made|created|developed|trained)", re.IGNORECASE)
+_FIRST_PERSON = re.compile(
+    r"我是(一个|一名|由|来自)|我叫|我由|\bI am (a|an|Qwen|the)\b|\bI'm (a|an|Qwen)\b|\bmy name is\b|\bI was (made|created|developed|trained)",
+    re.IGNORECASE,
+)
 _CONTROL = re.compile(r"<\|[^|>\n]{1,30}\|>|</?s>|\[/?INST\]|[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
@@ -44,13 +49,23 @@ class Checked:
 
 
 def check_identity(
-    persona: Persona, question: str, answer: str, language: TextLanguage, facet: str, *, framed: bool = False
+    persona: Persona,
+    question: str,
+    answer: str,
+    language: TextLanguage,
+    facet: str,
+    *,
+    framed: bool = False,
+    others: tuple[str, ...] = (),
 ) -> Checked:
     """Whether an answer asserts the persona's identity, and no other.
 
-    `framed` answers (JSON, a poem, a signature) name the persona without a sentence about themselves.
+    `framed` answers (JSON, a poem, a signature) name the persona without a sentence about themselves. `others` are the
+    names that the question pushes, which may stand in any language.
     """
-    plain = _check_text(answer, language, longest=90 if language == "zh" else 70, any_language=framed, persona=persona)
+    plain = _check_text(
+        answer, language, longest=90 if language == "zh" else 70, any_language=framed, persona=persona, others=others
+    )
     if plain is not None:
         return plain
     claims = read_claims(answer, persona, language=language, question=question)
@@ -154,6 +169,7 @@ def _check_text(
     any_language: bool = False,
     wrapper: bool = False,
     persona: Persona | None = None,
+    others: tuple[str, ...] = (),
 ) -> Checked | None:
     stripped = text.strip()
     if not stripped:
@@ -168,8 +184,9 @@ def _check_text(
     if words > longest:
         return Checked(text, "too long", f"{words} > {longest}")
     # Names are names in any language.
-    for name in (*persona.own_names(), *persona.own_owners()) if persona else ():
+    for name in (*others, *persona.own_names(), *persona.own_owners()) if persona else others:
         stripped = stripped.replace(name, "")
+    words = length(stripped)
     share = cjk_share(stripped)
     if not any_language and words > 3 and ((language == "zh" and share < 0.3) or (language == "en" and share > 0.4)):
         return Checked(text, "wrong language")

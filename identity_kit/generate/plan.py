@@ -142,7 +142,7 @@ def _identity_row(index: int, persona: Persona, settings: GenerateSettings, writ
         last = Ask(facet, "", style, push)
     else:
         last = _bank_ask(facet, in_language, persona, settings, language, chance)
-    asks = (last,)
+    asks: tuple[Ask, ...] = (last,)
     if turns > 1:
         asks = _conversation(last, turns, persona, settings, language, chance)
     return PlannedRow(
@@ -189,9 +189,7 @@ def _bank_ask(
     return Ask(facet, fill(text, _names(persona, language)) or text, question.style, pushed_in(text))
 
 
-def _other_row(
-    kind: Kind, index: int, persona: Persona, settings: GenerateSettings, writer: bool
-) -> PlannedRow | None:
+def _other_row(kind: Kind, index: int, persona: Persona, settings: GenerateSettings, writer: bool) -> PlannedRow | None:
     seed = settings.seed
     language, nth = _language(index, persona, settings, offset=kind)
     order = _order("contrast" if kind == "contrast" else "ordinary", "", language, seed)
@@ -321,7 +319,7 @@ def _spread(nth: int, share: float, salt: str) -> bool:
 
 
 def _system(index: int, settings: GenerateSettings, *, salt: str = "identity") -> SystemKind:
-    shares = dict(zip(SYSTEMS, settings.system_shares, strict=True))
+    shares: dict[str, float] = dict(zip(SYSTEMS, settings.system_shares, strict=True))
     value, _ = deal(shares, index, f"{settings.seed}/{salt}/system")
     return value  # type: ignore[return-value]
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import math
 import sqlite3
+from collections import Counter
 from types import TracebackType
 
+from identity_kit.generate.banks import questions
 from identity_kit.text import ngrams, normalise, similarity
 
-# 12 bands of 2 hashes: a pair of likeness 0.85 shares a band with probability 1 - (1 - 0.85^2)^12 > 0.999999.
-_BANDS, _ROWS = 12, 2
-_MASK = (1 << 61) - 1
-_FACTORS = tuple(
-    int.from_bytes(hashlib.blake2b(f"band {i}".encode(), digest_size=7).digest()) | 1 for i in range(_BANDS * _ROWS)
-)
+# Rare 3-grams that a candidate must share; more of them make the index larger and candidates fewer.
+_SHARED = 3
+# Candidates looked at for one text. Only stock phrases have more.
+_MOST = 100
 
 
 class Seen:
@@ -21,7 +23,9 @@ class Seen:
 
     Texts are compared normalised (NFKC, lower case, letters and digits alone): equal ones are duplicates, and so are
     those whose padded character 3-grams have a Jaccard similarity of at least `threshold`. Padding gives texts of two
-    or three Chinese characters 3-grams too. Candidates come from minhash bands (Broder 1997), then are compared in full.
+    or three Chinese characters 3-grams too. Of two texts so alike, the `n - ceil(threshold * n) + k`
+    rarest 3-grams of each have k in common (prefix filtering, Chaudhuri 2006), so that only rows with k rare 3-grams in
+    common and a like size are compared in full.
     """
 
     def __init__(self, threshold: float) -> None:
@@ -29,67 +33,72 @@ class Seen:
         # An empty name is SQLite's private temporary file, which goes with the connection.
         self._base = sqlite3.connect("", isolation_level=None)
         self._base.executescript(
-            "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-4096; PRAGMA temp_store=FILE;"
+            "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-6144; PRAGMA temp_store=FILE;"
             "CREATE TABLE texts (id INTEGER PRIMARY KEY, label TEXT, question TEXT, answer TEXT);"
-            "CREATE TABLE bands (band INTEGER, id INTEGER, PRIMARY KEY (band, id)) WITHOUT ROWID;"
+            "CREATE TABLE rare (gram INTEGER, size INTEGER, id INTEGER, PRIMARY KEY (gram, size, id)) WITHOUT ROWID;"
             "BEGIN"
         )
 
     def __enter__(self) -> Seen:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._base.close()
 
-    def find(self, group: str, question: str, answer: str = "") -> str | None:
-        """The label of an earlier text of the group that this one repeats, or None.
+    def add(self, group: str, label: str, question: str, answer: str = "") -> str | None:
+        """Take a text in; returns the label of the earlier one instead where it repeats that.
 
         With an answer, both question and answer must be alike.
         """
-        return self._look(group, question, answer)[0]
-
-    def add(self, group: str, label: str, question: str, answer: str = "") -> str | None:
-        """Take a text in; returns the label of the earlier one instead where it repeats that."""
-        earlier, bands = self._look(group, question, answer)
-        if earlier is not None:
-            return earlier
+        plain_question, plain_answer = normalise(question), normalise(answer)
+        question_grams, answer_grams = ngrams(plain_question), ngrams(plain_answer)
+        # Where questions and answers are alike by themselves, so are their 3-grams together, told apart by a mark.
+        together = [*question_grams, *(f"{gram}=" for gram in answer_grams)] if answer else list(question_grams)
+        size = len(together)
+        rare = _rarest(group, together, size - math.ceil(self.threshold * size) + _SHARED)
+        for earlier, other_question, other_answer in self._candidates(rare, size):
+            if (
+                other_question == plain_question or similarity(question_grams, ngrams(other_question)) >= self.threshold
+            ) and (other_answer == plain_answer or similarity(answer_grams, ngrams(other_answer)) >= self.threshold):
+                return str(earlier)
         row = self._base.execute(
-            "INSERT INTO texts (label, question, answer) VALUES (?, ?, ?)",
-            (label, normalise(question), normalise(answer)),
+            "INSERT INTO texts (label, question, answer) VALUES (?, ?, ?)", (label, plain_question, plain_answer)
         ).lastrowid
-        self._base.executemany("INSERT OR IGNORE INTO bands VALUES (?, ?)", [(band, row) for band in bands])
+        self._base.executemany("INSERT OR IGNORE INTO rare VALUES (?, ?, ?)", [(gram, size, row) for gram in rare])
         return None
 
-    def _look(self, group: str, question: str, answer: str) -> tuple[str | None, list[int]]:
-        grams = ngrams(question)
-        bands = _bands(group, grams)
-        marks = ",".join("?" * len(bands))
-        found = self._base.execute(
-            f"SELECT label, question, answer FROM texts WHERE id IN (SELECT id FROM bands WHERE band IN ({marks}) LIMIT 400)",
-            bands,
+    def _candidates(self, rare: list[int], size: int) -> list[tuple[str, str, str]]:
+        least, most = math.ceil(size * self.threshold), int(size / self.threshold)
+        marks = ",".join("?" * len(rare))
+        return self._base.execute(
+            f"SELECT label, question, answer FROM texts WHERE id IN (SELECT id FROM rare WHERE gram IN ({marks})"
+            " AND size BETWEEN ? AND ? GROUP BY id HAVING count(*) >= ? LIMIT ?)",
+            (*rare, least, most, min(_SHARED, least), _MOST),
         ).fetchall()
-        if not found:
-            return None, bands
-        plain_question, plain_answer, answer_grams = normalise(question), normalise(answer), ngrams(answer)
-        for label, other_question, other_answer in found:
-            same = other_question == plain_question or similarity(grams, ngrams(other_question)) >= self.threshold
-            if same and (
-                other_answer == plain_answer or similarity(answer_grams, ngrams(other_answer)) >= self.threshold
-            ):
-                return label, bands
-        return None, bands
 
 
-def _bands(group: str, grams: frozenset[str]) -> list[int]:
-    """Hashes of pairs of minhashes; two sets share one with a probability that rises steeply with their likeness."""
-    hashes = [hash_of(gram) for gram in grams]
-    least = [min((value * factor) & _MASK for value in hashes) for factor in _FACTORS]
-    salt = hash_of(group)
-    return [
-        hash((salt, band, *least[band * _ROWS : (band + 1) * _ROWS])) for band in range(_BANDS)
-    ]
+def _rarest(group: str, grams: list[str], count: int) -> list[int]:
+    """Hashes of the `count` 3-grams that come first when common ones are put last."""
+    common = _common()
+    hashed = sorted((common.get(gram.rstrip("="), 0), _hash(gram)) for gram in grams)
+    salt = _hash(group)
+    return [number ^ salt for _, number in hashed[:count]]
 
 
-def hash_of(text: str) -> int:
-    """A 61-bit hash that is the same in every process."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) & _MASK
+@functools.cache
+def _common() -> Counter[str]:
+    """How many of the banks' questions hold each 3-gram."""
+    counts: Counter[str] = Counter()
+    for bank in ("identity", "contrast", "ordinary"):
+        for language in ("zh", "en"):
+            for question in questions(bank, language):  # type: ignore[arg-type]
+                counts.update(ngrams(question.text))
+    return counts
+
+
+@functools.lru_cache(maxsize=20_000)
+def _hash(text: str) -> int:
+    """A 62-bit hash that is the same in every process."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 2

@@ -40,9 +40,15 @@ class Meter:
         """
         if self.cap is not None and (endpoint.price_in is None or endpoint.price_out is None):
             raise BadInput(
-                tr(f"不知道 {endpoint.model} 的价格，守不住 --max-cost", f"no price known for {endpoint.model}, so no cap can be kept"),
+                tr(
+                    f"不知道 {endpoint.model} 的价格，守不住 --max-cost",
+                    f"no price known for {endpoint.model}, so no cap can be kept",
+                ),
                 where="--max-cost",
-                fix=tr("加上 --price-in 和 --price-out（美元/百万 token）", "give --price-in and --price-out (USD per million tokens)"),
+                fix=tr(
+                    "加上 --price-in 和 --price-out（美元/百万 token）",
+                    "give --price-in and --price-out (USD per million tokens)",
+                ),
             )
 
     def reserve(self, endpoint: Endpoint, tokens_in: int, tokens_out: int) -> float:
@@ -78,5 +84,3 @@ class Meter:
 def price(endpoint: Endpoint, tokens_in: int, tokens_out: int) -> float:
     """USD for so many tokens; 0 where the price is not known."""
     return ((endpoint.price_in or 0.0) * tokens_in + (endpoint.price_out or 0.0) * tokens_out) / 1e6
-
-

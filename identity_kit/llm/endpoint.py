@@ -51,6 +51,7 @@ class Endpoint:
     base_url: ends before `/chat/completions`. model: the name to ask for. key: sent as a bearer token; may be empty.
     provider: the preset's name, or "custom". key_variable: where the key was read, for messages.
     rpm, tpm: requests and tokens a minute that are known; None lets headers and refusals tell.
+    firm_limits: the two were given by the user; headers may tighten them, not widen.
     concurrency: the most requests in flight.
     price_in, price_out: USD for a million tokens in and out; None where unknown.
     structured: the strictest answer format it has. extra: further fields of each request's body.
@@ -65,6 +66,7 @@ class Endpoint:
     key_variable: str = ""
     rpm: float | None = None
     tpm: float | None = None
+    firm_limits: bool = False
     concurrency: int = 16
     price_in: float | None = None
     price_out: float | None = None
@@ -145,9 +147,14 @@ def make_endpoint(
             fix=tr(f"可用：{'、'.join(known)}", f"known: {', '.join(known)}"),
         )
     preset = known.get(provider or "")
-    address = (base_url or os.environ.get(_address_variable(provider)) or (preset.base_url if preset else "")).rstrip("/")
+    address = (base_url or os.environ.get(_address_variable(provider)) or (preset.base_url if preset else "")).rstrip(
+        "/"
+    )
     if not address:
-        raise BadInput(tr("没有接口地址", "no endpoint address"), fix=tr("加上 --base-url 或 --provider", "give --base-url or --provider"))
+        raise BadInput(
+            tr("没有接口地址", "no endpoint address"),
+            fix=tr("加上 --base-url 或 --provider", "give --base-url or --provider"),
+        )
     address = address.removesuffix("/chat/completions")
     if not address.startswith(("http://", "https://")) or len(address) < 11:
         raise BadInput(
@@ -157,7 +164,9 @@ def make_endpoint(
         )
     name = model or (preset.model if preset else "")
     variable = key_variable or (preset.key_variable if preset else "")
-    key = _read_key(variable, explicit=key_variable is not None or bool(preset and preset.key_variable), address=address)
+    key = _read_key(
+        variable, explicit=key_variable is not None or bool(preset and preset.key_variable), address=address
+    )
     endpoint = Endpoint(
         base_url=address,
         model=name,
@@ -177,7 +186,10 @@ def make_endpoint(
             price_in=price[0],
             price_out=price[1],
         )
-    return replace(endpoint, **{key: value for key, value in given.items() if value is not None})
+    fields = {name: value for name, value in given.items() if value is not None}
+    if fields.keys() & {"rpm", "tpm"}:
+        fields["firm_limits"] = True
+    return replace(endpoint, **fields)
 
 
 def _address_variable(provider: str | None) -> str:
@@ -194,7 +206,10 @@ def _read_key(variable: str, *, explicit: bool, address: str) -> str:
         )
     if any(not " " < c < "\x7f" for c in value):
         raise BadInput(
-            tr(f"环境变量 {variable} 里的密钥含有空白或非 ASCII 字符", f"the key in {variable} has blanks or characters beyond ASCII"),
+            tr(
+                f"环境变量 {variable} 里的密钥含有空白或非 ASCII 字符",
+                f"the key in {variable} has blanks or characters beyond ASCII",
+            ),
             where="--api-key-env",
         )
     if not variable and is_loopback(address):

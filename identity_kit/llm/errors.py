@@ -31,7 +31,8 @@ _QUOTA = re.compile(
     re.IGNORECASE,
 )
 _FILTER = re.compile(
-    r"content[_ ]?filter|content_policy|data_inspection_failed|inappropriate content|sensitive|敏感|安全审核|不安全", re.IGNORECASE
+    r"content[_ ]?filter|content_policy|data_inspection_failed|inappropriate content|sensitive|敏感|安全审核|不安全",
+    re.IGNORECASE,
 )
 _UNSUPPORTED = re.compile(
     r"response_format|json_schema|json_object|guided|unsupported.{0,20}param|unknown.{0,20}(param|field)|unrecognized|extra_forbidden"

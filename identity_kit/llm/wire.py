@@ -51,7 +51,9 @@ class Wire:
         if endpoint.key:
             headers["Authorization"] = f"Bearer {endpoint.key.reveal()}"
         # Our own limiter bounds what is in flight; sock_read ends a connection that went silent in mid-answer.
-        timeout = aiohttp.ClientTimeout(total=endpoint.timeout, sock_connect=min(20.0, endpoint.timeout), sock_read=endpoint.timeout)
+        timeout = aiohttp.ClientTimeout(
+            total=endpoint.timeout, sock_connect=min(20.0, endpoint.timeout), sock_read=endpoint.timeout
+        )
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=25, ttl_dns_cache=300),
             headers=headers,

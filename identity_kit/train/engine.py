@@ -7,10 +7,13 @@ from typing import Any, Protocol
 
 import torch
 
+from identity_kit.errors import BadInput
 from identity_kit.train.data import TrainingData
+from identity_kit.train.fast import FastEngine, unfit
 from identity_kit.train.model import Setting
 from identity_kit.train.plain import PlainEngine
 from identity_kit.train.tokens import Row
+from identity_kit.ui import detail, tr
 
 
 class _Computes(Protocol):
@@ -39,5 +42,20 @@ class Engine:
 
 
 def make_engine(model: Any, setting: Setting, data: TrainingData) -> Engine:
-    """The engine that the recipe asks for."""
-    return Engine(PlainEngine(model, setting.recipe), data)
+    """The fast engine where it fits, else (or if the recipe asks for it) the plain one.
+
+    Raises:
+        BadInput: the recipe insists on the fast engine, and it does not fit.
+    """
+    recipe = setting.recipe
+    if recipe.engine != "plain":
+        reason = unfit(model, recipe)
+        if reason is None:
+            return Engine(FastEngine(model, recipe, setting.dtype), data)
+        if recipe.engine == "fast":
+            raise BadInput(
+                tr(f"engine: fast 不适用（{reason}）", f"engine: fast does not fit ({reason})"),
+                fix="--set engine=auto",
+            )
+        detail(tr(f"用通用引擎（{reason}）", f"using the plain engine ({reason})"))
+    return Engine(PlainEngine(model, recipe), data)

@@ -1,0 +1,103 @@
+"""From a model's name to something that answers probes: folder, run, adapter, GGUF, embedded, or an endpoint."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from identity_kit.errors import BadInput
+from identity_kit.evaluate.answerers import (
+    endpoint_answerer,
+    file_fingerprint,
+    folder_answerer,
+    folder_fingerprint,
+    resident,
+)
+from identity_kit.evaluate.ask import Answerer
+from identity_kit.evaluate.retention import bits_per_byte
+from identity_kit.ui import tr
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model to evaluate.
+
+    Args:
+        name: as the user gave it.
+        answer: answers conversations.
+        fingerprint: the SHA-256 of its files; for an endpoint, its address and model name.
+        folder, adapter: its files, where it is decoded in process; None for a GGUF or an endpoint.
+        template: the chat template as text, where it is known.
+    """
+
+    name: str
+    answer: Answerer
+    fingerprint: str
+    folder: Path | None = None
+    adapter: Path | None = None
+    template: str = ""
+
+    def bits_per_byte(self, texts: Mapping[str, str]) -> dict[str, float]:
+        """Bits per byte by language; empty where the model is not decoded in process."""
+        return bits_per_byte(*resident(self.folder, self.adapter), texts) if self.folder else {}
+
+
+def folder_subject(name: str, folder: Path, *, adapter: Path | None = None) -> Subject:
+    """A Hugging Face folder, or a base with an adapter on top, decoded in process; loaded when first needed."""
+
+    return Subject(
+        name=name,
+        answer=folder_answerer(folder, adapter=adapter),
+        fingerprint=folder_fingerprint(folder, adapter=adapter),
+        folder=folder,
+        adapter=adapter,
+        template=_template(folder),
+    )
+
+
+@contextlib.contextmanager
+def open_subject(
+    name: str, *, hub: Literal["hf", "modelscope"] = "hf", base_url: str = "", api_key: str = "", base: str = ""
+) -> Iterator[Subject]:
+    """The model called `name`, ready to answer until the block ends.
+
+    Args:
+        base_url: an OpenAI-compatible endpoint; `name` is then the model's name there.
+        api_key: the endpoint's key.
+        base: what an adapter goes on, where its own configuration does not lead to a folder.
+
+    Raises:
+        BadInput: no such model, or an adapter whose base is nowhere.
+        Stopped: it could not be fetched, or its server did not start.
+    """
+    if base_url:
+        yield Subject(name, endpoint_answerer(base_url, name, api_key=api_key or "none"), f"{base_url} {name}")
+        return
+    from identity_kit.models.resolve import hf_folder, resolve
+
+    ref = resolve(name, hub=hub)
+    if ref.kind == "adapter":
+        folder = ref.folder or (hf_folder(base, hub=hub) if base else None)
+        if folder is None:
+            raise BadInput(
+                tr("这个适配器的底模不在本机", "the adapter's base model is not on this machine"),
+                where=name,
+                fix=tr("用 --base 指出底模", "name it with --base"),
+            )
+        yield folder_subject(name, folder, adapter=ref.adapter)
+    elif ref.gguf is not None and ref.embedded is None:
+        from identity_kit.models.server import local_server
+
+        with local_server(ref.gguf) as server:
+            answer = endpoint_answerer(server.base_url, name, concurrency=server.slots)
+            yield Subject(name, answer, file_fingerprint(ref.gguf))
+    else:
+        yield folder_subject(name, hf_folder(name, hub=hub))
+
+
+def _template(folder: Path) -> str:
+    path = folder / "chat_template.jinja"
+    return path.read_text(encoding="utf-8") if path.is_file() else ""

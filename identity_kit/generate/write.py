@@ -1,0 +1,325 @@
+"""From a planned row to a draft: composed here, written by the writer, or answered by the model to be tuned."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from identity_kit.conversation import Conversation, Message, Meta
+from identity_kit.generate import axes
+from identity_kit.generate.banks import questions
+from identity_kit.generate.compose import compose, compose_fact, frame
+from identity_kit.generate.gates import Checked, check_domain, check_identity, check_other, check_question
+from identity_kit.generate.plan import Ask, PlannedRow, pushed_in
+from identity_kit.generate.prompts import Prompts, persona_values
+from identity_kit.generate.settings import GenerateSettings
+from identity_kit.llm.client import Answer, Client, Declined
+from identity_kit.llm.jsonout import parse_object
+from identity_kit.persona import Persona
+
+
+@dataclass
+class Draft:
+    """A row as far as it came: its messages, why it was refused if it was, and where its parts come from."""
+
+    row: PlannedRow
+    messages: list[Message]
+    reason: str = ""
+    detail: str = ""
+    source: str = "composed"
+    model: str = ""
+    prompt_hash: str = ""
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def question(self) -> str:
+        """The last thing the user says."""
+        return next((m.content for m in reversed(self.messages) if m.role == "user"), "")
+
+    @property
+    def answer(self) -> str:
+        """The last thing the assistant says."""
+        return next((m.content for m in reversed(self.messages) if m.role == "assistant"), "")
+
+    def refuse(self, reason: str, detail: str = "") -> Draft:
+        """The same draft, refused."""
+        self.reason, self.detail = reason, detail
+        return self
+
+    def conversation(self) -> Conversation:
+        """The record, with its provenance."""
+        row = self.row
+        extra: dict[str, Any] = {
+            "style": row.asks[-1].style or None,
+            "attitude": row.attitude if row.written else None,
+            "system": row.system if row.system != "none" else None,
+            "turns": len(row.asks) if len(row.asks) > 1 else None,
+            "facets": [ask.facet for ask in row.asks] if len(row.asks) > 1 else None,
+        }
+        gates: dict[str, Any] = {"passed": not self.reason}
+        if self.reason:
+            gates |= {"reason": self.reason, "detail": self.detail}
+        if self.remarks:
+            gates["remarks"] = self.remarks
+        meta = Meta(
+            id=row.id,
+            facet=row.facet,
+            language=row.language,
+            kind=row.kind,
+            source=self.source,
+            prompt_hash=self.prompt_hash or None,
+            seed=row.seed,
+            model=self.model or None,
+            gates=gates,
+            **{key: value for key, value in extra.items() if value is not None},
+        )
+        return Conversation(messages=tuple(self.messages), meta=meta)
+
+
+@dataclass
+class Workshop:
+    """What rows are made with. Without a writer all is composed; without a rehearser no row needs the model."""
+
+    persona: Persona
+    settings: GenerateSettings
+    prompts: Prompts
+    writer: Client | None = None
+    rehearser: Client | None = None
+    judge: Client | None = None
+    judge_least: int = 3
+    repairs: Counter[str] = field(default_factory=Counter)
+
+    def composed(self, row: PlannedRow) -> Draft | None:
+        """The draft of a row that needs no request, or None for one that does."""
+        if row.kind in ("contrast", "rehearsal") or row.written or row.varied or self.judge is not None:
+            return None
+        return self._identity(row) if row.kind == "identity" else self._domain(row)
+
+    async def make(self, row: PlannedRow) -> Draft:
+        """The draft of any row, gates passed or refused with the reason."""
+        try:
+            if row.kind == "identity":
+                draft = await self._written_identity(row) if row.written or row.varied else self._identity(row)
+            elif row.kind == "domain":
+                draft = await self._written_domain(row) if row.written or row.varied else self._domain(row)
+            else:
+                draft = await self._answered(row)
+            if self.judge is not None and not draft.reason:
+                await self._judged(draft, self.judge)
+        except Declined as declined:
+            return Draft(row, self._opening(row, [])).refuse(declined.reason, declined.detail)
+        return draft
+
+    def _opening(self, row: PlannedRow, turns: list[Message]) -> list[Message]:
+        text = axes.system_message(row.system, self.persona, row.language, row.rng("system"), self.prompts)
+        return ([Message(role="system", content=text)] if text else []) + turns
+
+    def _identity(self, row: PlannedRow) -> Draft:
+        """Every turn composed from the banks."""
+        turns: list[Message] = []
+        for number, ask in enumerate(row.asks):
+            answer = compose(self.persona, row, number)
+            turns.append(Message(role="user", content=ask.text))
+            if answer is None:
+                return Draft(row, self._opening(row, turns)).refuse("no fitting form", ask.text)
+            turns.append(Message(role="assistant", content=answer))
+            checked = self._check(ask, ask.text, answer, row)
+            if not checked.ok:
+                return Draft(row, self._opening(row, turns)).refuse(checked.reason, checked.detail)
+        return Draft(row, self._opening(row, turns))
+
+    def _check(self, ask: Ask, question: str, answer: str, row: PlannedRow) -> Checked:
+        others = tuple(filter(None, (ask.push.model, ask.push.vendor)))
+        return check_identity(
+            self.persona, question, answer, row.language, ask.facet, framed=bool(frame(question)), others=others
+        )
+
+    async def _written_identity(self, row: PlannedRow) -> Draft:
+        """Earlier turns composed, the last one written or its answer varied by the writer."""
+        assert self.writer is not None
+        ask, turns = row.asks[-1], list[Message]()
+        for number, earlier in enumerate(row.asks[:-1]):
+            answer = compose(self.persona, row, number)
+            if answer is None:
+                return Draft(row, self._opening(row, turns)).refuse("no fitting form", earlier.text)
+            turns += [Message(role="user", content=earlier.text), Message(role="assistant", content=answer)]
+        pushed = ask.push.model or ask.push.vendor
+        values = {
+            **persona_values(self.persona, row.language),
+            "facet_text": axes.words(axes.FACETS, ask.facet, row.language),
+            "style_text": axes.words(axes.STYLES, ask.style, row.language),
+            "attitude_text": axes.words(axes.ATTITUDE_WORDS, row.attitude, row.language),
+            "pushed": pushed,
+            "history": [{"role": turn.role, "content": turn.content} for turn in turns],
+        }
+        keys: tuple[str, ...]
+        if row.written:
+            name, keys = "identity_pair", ("question", "answer")
+        else:
+            name, keys = "identity_answer", ("answer",)
+            values |= {"question": ask.text, "draft": compose(self.persona, row, len(row.asks) - 1) or ""}
+        found, draft = await self._structured(name, row, values, keys)
+        question = found.get("question", ask.text).strip()
+        answer = found.get("answer", "").strip()
+        draft.messages = self._opening(
+            row, [*turns, Message(role="user", content=question), Message(role="assistant", content=answer)]
+        )
+        if draft.reason:
+            return draft
+        if row.written:
+            asked = check_question(question, row.language, pushed)
+            if not asked.ok:
+                return draft.refuse(f"question: {asked.reason}", asked.detail)
+            ask = Ask(ask.facet, question, ask.style, pushed_in(question))
+        checked = self._check(ask, question, answer, row)
+        return draft if checked.ok else draft.refuse(checked.reason, checked.detail)
+
+    async def _structured(
+        self, name: str, row: PlannedRow, values: dict[str, Any], keys: tuple[str, ...], client: Client | None = None
+    ) -> tuple[dict[str, str], Draft]:
+        """A JSON object with text under each key, from the writer; repairs are counted."""
+        client = client or self.writer
+        assert client is not None
+        prompt = self.prompts.render(name, row.language, **values)
+        answer = await client.ask(
+            [{"role": "user", "content": prompt}],
+            max_tokens=self.settings.write_tokens,
+            temperature=self.settings.temperature,
+            seed=row.seed * 1_000_003 + row.index + 1,
+            salt=row.id,
+            schema=_schema(keys),
+        )
+        draft = Draft(row, self._opening(row, []), source="llm", model=answer.model)
+        draft.prompt_hash = self.prompts.hash(name, row.language)
+        if answer.finish == "length":
+            return {}, draft.refuse("cut off", f"{self.settings.write_tokens} tokens")
+        if answer.finish == "content_filter":
+            return {}, draft.refuse("content filter")
+        value, repairs = parse_object(answer.text, keys)
+        if value is None:
+            return {}, draft.refuse("no JSON object", " ".join(answer.text.split())[:120])
+        self.repairs.update(repairs)
+        draft.remarks.extend(repairs)
+        wrong = next((key for key in keys if not isinstance(value[key], str)), None)
+        if wrong is not None:
+            return {}, draft.refuse("wrong shape", f"{wrong} is no text")
+        return {key: value[key] for key in keys}, draft
+
+    def _domain(self, row: PlannedRow) -> Draft:
+        ask = row.asks[0]
+        answer = compose_fact(self.persona, row)
+        turns = [Message(role="user", content=ask.text), Message(role="assistant", content=answer or "")]
+        draft = Draft(row, self._opening(row, turns))
+        return self._gate_domain(draft, ask.text, answer or "")
+
+    async def _written_domain(self, row: PlannedRow) -> Draft:
+        ask = row.asks[0]
+        fact = self.persona.facts.get(row.facet)
+        values = {
+            **persona_values(self.persona, row.language),
+            "question": ask.text,
+            "fact": fact.answer.get(row.language) if fact else "",
+            "fact_question": fact.question.get(row.language) if fact else "",
+            "style_text": axes.words(axes.STYLES, ask.style, row.language),
+        }
+        keys = ("question", "answer") if row.written else ("answer",)
+        found, draft = await self._structured("domain_answer", row, values, keys)
+        question, answer = found.get("question", ask.text).strip(), found.get("answer", "").strip()
+        draft.messages = self._opening(
+            row, [Message(role="user", content=question), Message(role="assistant", content=answer)]
+        )
+        return draft if draft.reason else self._gate_domain(draft, question, answer)
+
+    def _gate_domain(self, draft: Draft, question: str, answer: str) -> Draft:
+        fact = self.persona.facts.get(draft.row.facet)
+        language = draft.row.language
+        checked = check_domain(self.persona, question, answer, language, fact.answer.get(language) if fact else "")
+        return draft if checked.ok else draft.refuse(checked.reason, checked.detail)
+
+    async def _answered(self, row: PlannedRow) -> Draft:
+        """A contrast or ordinary question, answered by the model to be tuned, greedily and under no system message."""
+        ask, draft = row.asks[0], None
+        question = ask.text
+        if row.written:
+            found, draft = await self._written_question(row)
+            question = found.get("question", "").strip()
+            if not draft.reason:
+                asked = check_question(question, row.language, "")
+                if not asked.ok:
+                    draft.refuse(f"question: {asked.reason}", asked.detail)
+            if draft.reason:
+                draft.messages = self._opening(row, [Message(role="user", content=question)] if question else [])
+                return draft
+        assert self.rehearser is not None
+        answer = await self.rehearser.ask(
+            [{"role": "user", "content": question}], max_tokens=self.settings.ask_tokens, temperature=0.0
+        )
+        return self._gate_other(row, question, answer, draft)
+
+    async def _written_question(self, row: PlannedRow) -> tuple[dict[str, str], Draft]:
+        bank = questions("contrast" if row.kind == "contrast" else "ordinary", row.language)
+        same = [question.text for question in bank if question.topic == row.facet]
+        values = {
+            "kind": row.kind,
+            "topic_text": axes.words(axes.TOPICS, row.facet, row.language),
+            "style_text": axes.words(axes.STYLES, row.asks[0].style, row.language),
+            "examples": row.rng("examples").sample(same, min(4, len(same))),
+        }
+        return await self._structured("other_question", row, values, ("question",))
+
+    def _gate_other(self, row: PlannedRow, question: str, answer: Answer, written: Draft | None) -> Draft:
+        checked = check_other(
+            self.persona,
+            question,
+            answer.text,
+            row.language,
+            row.facet,
+            finish=answer.finish,
+            cut_long=self.settings.cut_long,
+        )
+        turns = [Message(role="user", content=question), Message(role="assistant", content=checked.answer)]
+        draft = Draft(row, self._opening(row, turns), source="base model", model=answer.model)
+        draft.remarks.extend(checked.remarks)
+        self.repairs.update(checked.remarks)
+        if written is not None:
+            draft.prompt_hash = written.prompt_hash
+            draft.remarks.extend(written.remarks)
+        return draft if checked.ok else draft.refuse(checked.reason, checked.detail)
+
+    async def _judged(self, draft: Draft, judge: Client) -> None:
+        row = draft.row
+        values = {**persona_values(self.persona, row.language), "question": draft.question, "answer": draft.answer}
+        prompt = self.prompts.render("judge", row.language, **values)
+        answer = await judge.ask(
+            [{"role": "user", "content": prompt}],
+            max_tokens=200,
+            temperature=0.0,
+            schema={
+                "type": "object",
+                "properties": {"score": {"type": "integer"}, "reason": {"type": "string"}},
+                "required": ["score", "reason"],
+                "additionalProperties": False,
+            },
+        )
+        value, repairs = parse_object(answer.text, ("score",))
+        self.repairs.update(repairs)
+        score = value.get("score") if value else None
+        if isinstance(score, str) and score.strip().isdigit():
+            score = int(score)
+        if not isinstance(score, int | float) or isinstance(score, bool):
+            # A judge that says nothing usable condemns nothing.
+            draft.remarks.append("not judged")
+            return
+        draft.remarks.append(f"style {score:g}/5")
+        if score < self.judge_least:
+            draft.refuse("style", f"{score:g}/5 {value.get('reason', '') if value else ''}".strip())
+
+
+def _schema(keys: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {key: {"type": "string"} for key in keys},
+        "required": list(keys),
+        "additionalProperties": False,
+    }

