@@ -354,7 +354,7 @@ def _without_subject(
 ) -> str:
     """No first person before the mention in its sentence: a bare answer, a form, or talk about somebody else."""
     last_clause = _CLAUSE.split(before)[-1]
-    if _FIELD.search(before):
+    if _FIELD.search(before) or (asked_self and re.search(r"(?:填|填写|写上?|署)\s*[:\"']*\s*$", before)):
         return "claim"
     if _HYPOTHESIS.search(before) or _ATTRIBUTION.search(before) or _TOPIC.search(last_clause):
         return ""
@@ -392,6 +392,8 @@ def _without_subject(
         return ""
     others = [m for m in mentions if begin <= m.start < mention.start]
     if own:
+        if re.match(r"\s*[\"']\s*(?:这|两个字|三个字|is spelt|is spelled|means)", after):
+            return ""  # the name as a word
         # Somebody else's name earlier in the sentence makes the owner a topic; otherwise it is the speaker by ellipsis.
         return "claim" if not _OTHER_SUBJECT.match(after) or re.match(r"\s*的", after) or asked_self else ""
     if re.match(

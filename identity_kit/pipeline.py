@@ -82,7 +82,7 @@ def run(job: Job, out: Path) -> Outcome:
         ledger.stage(
             "data",
             [identity, job.settings, _endpoint_key(job.writer), _endpoint_key(job.rehearser), ledger.base_hash],
-            lambda: _generate(job, reference, out / "data"),
+            lambda: generate_data(job, reference, out / "data"),
             makes=[data],
         )
         ledger.stage("check", [sha256_file(data), identity], lambda: _check(job, data))
@@ -197,7 +197,8 @@ def _model(job: Job) -> tuple[ModelRef, Path]:
     return resolve(job.model, hub=job.hub), hf_folder(job.model, hub=job.hub)  # type: ignore[arg-type]
 
 
-def _generate(job: Job, reference: ModelRef, out: Path) -> None:
+def generate_data(job: Job, reference: ModelRef, out: Path) -> None:
+    """Write the job's data into a folder, the untuned model served for the rows that it answers itself."""
     from identity_kit.generate import generate
     from identity_kit.llm.endpoint import Endpoint
     from identity_kit.models.folder_server import folder_server

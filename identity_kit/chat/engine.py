@@ -253,9 +253,7 @@ def run_base(model: str) -> str:
 
     path = Path(model) / "run.json"
     record = read_json(path) if path.is_file() else {}
-    base = record.get("model") or record.get("base")
-    if isinstance(base, dict):
-        base = base.get("label") or base.get("folder")
+    base = (record.get("base") or {}).get("name")
     if not base:
         raise BadInput(
             tr("不知道它的底模", "its base model is not known"),

@@ -208,11 +208,11 @@ def _evaluate(args: argparse.Namespace, persona: Persona, probes: list[Probe]) -
             out=_out(args),
             subject=TUNED if "tuned" in names else "",
             max_new_tokens=args.max_new_tokens,
-            hashes=dict(provenance(tuned, base, _run_folder(args))),
+            hashes=dict(provenance(tuned, base, system, _run_folder(args))),
             settings={"model": args.model, "base": base_name or None},
             texts=retention_texts(),
             harness=harness,
-            trained_on=training_questions(folder / "data") if (folder := _run_folder(args)) else (),
+            trained_on=training_questions(folder) if (folder := _run_folder(args)) else (),
             second_judge=llm_judge(_judge(args), persona) if args.judge_model else None,
         )
 
@@ -243,8 +243,7 @@ def _run_base(args: argparse.Namespace) -> str:
     from identity_kit.files import read_json
 
     run = _run_folder(args)
-    value = read_json(run / "run.json").get("model", "") if run else ""
-    return value if isinstance(value, str) else str(value.get("label", ""))
+    return str(read_json(run / "run.json").get("base", {}).get("name", "")) if run else ""
 
 
 def _out(args: argparse.Namespace) -> Path:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from identity_kit.cli.options import add_persona_arguments, persona_from
 from identity_kit.ui import tr
 
+if TYPE_CHECKING:
+    from identity_kit.persona import Persona
+
 SUMMARY = ("把训练结果导出为各处可用的模型", "export a run as a model that runs elsewhere")
 EXAMPLES = (
     "idkit export RUN -o my-model",
-    "idkit export RUN -o my-gguf --format gguf --quantize Q4_K_M",
+    "idkit export RUN -o my-gguf --format gguf --quantize F16,Q4_K_M --parity",
     "idkit export RUN -o my-ollama --format ollama",
+    "idkit export RUN -o my-model --push me/my-model --hub modelscope",
 )
 
 
@@ -28,6 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format", choices=("hf", "adapter", "gguf", "ollama"), default="hf", help=tr("格式（默认 hf）", "format (hf)")
     )
     parser.add_argument(
+        "--quantize",
+        metavar="Q",
+        default="Q4_K_M",
+        help=tr("GGUF 的量化，逗号分隔：", "GGUF types, comma-separated: ")
+        + "F16, Q8_0, Q6_K, Q5_K_M, Q4_K_M, Q4_K_S, Q3_K_M",
+    )
+    parser.add_argument(
         "--base", metavar="MODEL", help=tr("训练时的底模，换了地方时用", "the base it was trained on, if it has moved")
     )
     parser.add_argument(
@@ -39,27 +51,109 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "what the template says when no system message is given (none)",
         ),
     )
+    parser.add_argument(
+        "--parity",
+        action="store_true",
+        help=tr(
+            "导出后在各自的引擎里测身份，与合并前比较",
+            "afterwards measure the identity in the export's own engine, beside the merged model",
+        ),
+    )
+    parser.add_argument(
+        "--parity-probes",
+        type=int,
+        metavar="N",
+        help=tr("每个项目最多测几题（默认全部）", "ask at most N probes a suite (all)"),
+    )
+    parser.add_argument(
+        "--push",
+        metavar="OWNER/NAME",
+        help=tr("再推到 hub，用您自己的登录", "then push it to the hub with your own login"),
+    )
+    parser.add_argument(
+        "--hub", choices=("hf", "modelscope"), default="hf", help=tr("推到哪个 hub", "which hub to push to")
+    )
+    parser.add_argument(
+        "--public", action="store_true", help=tr("推送为公开（默认私有）", "push it as public (private)")
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help=tr("只说会做什么，不做", "say what would be done, do nothing")
+    )
     parser.add_argument("--json", action="store_true", help=tr("结果写成 JSON", "the result as JSON"))
     add_persona_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int | None:
-    import json
-
     from identity_kit import ui
-    from identity_kit.export.identity import persona_system
+    from identity_kit.errors import BadInput
+    from identity_kit.export.folder import check_replaceable
+    from identity_kit.export.gguf import quantisation_names
     from identity_kit.export.make import export_run
     from identity_kit.export.source import find_source
-    from identity_kit.models.resolve import hf_folder
 
-    persona = persona_from(args) if args.owner or args.persona else None
-    system = {"none": None, "persona": ""}.get(args.system, args.system)
-    if system == "":
-        system = persona_system(find_source(args.run_folder, persona).persona)
-    base = hf_folder(args.base) if args.base else None
+    if args.parity_probes is not None and args.parity_probes < 1:
+        raise BadInput(tr("至少 1 题", "at least 1 probe"), where="--parity-probes")
+    quantisations = quantisation_names(args.quantize)
+    source = find_source(args.run_folder, persona_from(args) if args.owner or args.persona else None)
+    check_replaceable(args.output)
+    if args.dry_run:
+        files = f" ({', '.join(quantisations)})" if args.format in ("gguf", "ollama") else ""
+        ui.say(
+            tr(
+                f"会把 {args.run_folder} 导出为 {args.format}{files} 到 {args.output}",
+                f"would export {args.run_folder} as {args.format}{files} to {args.output}",
+            )
+        )
+        return None
     out = export_run(
-        args.run_folder, args.output, format=args.format, persona=persona, base=base, default_system=system
+        args.run_folder,
+        args.output,
+        format=args.format,
+        persona=source.persona,
+        base=_base(args.base),
+        default_system=_system(args.system, source.persona),
+        quantisations=quantisations,
     )
     ui.say(tr(f"已导出到 {out}", f"exported to {out}"))
-    print(json.dumps({"folder": str(out), "format": args.format}, ensure_ascii=False) if args.json else out)
-    return None
+    code = _parity(args, out, source.persona) if args.parity else None
+    address = None
+    if args.push and not code:
+        from identity_kit.export.push import push_folder
+
+        address = push_folder(out, args.push, hub=args.hub, public=args.public)
+        ui.say(tr(f"已推送：{address}", f"pushed: {address}"))
+    _print(args, out, address)
+    return code
+
+
+def _base(name: str | None) -> Path | None:
+    from identity_kit.models.resolve import hf_folder
+
+    return hf_folder(name) if name else None
+
+
+def _system(choice: str, persona: Persona) -> str | None:
+    from identity_kit.export.identity import persona_system
+
+    return {"none": None, "persona": persona_system(persona)}.get(choice, choice)
+
+
+def _parity(args: argparse.Namespace, out: Path, persona: Persona) -> int:
+    """Measure, print the table on stderr; 1 when an export lost the identity."""
+    from identity_kit.errors import DONE, WANTING
+    from identity_kit.parity import measure_parity, show_parity
+
+    parity = measure_parity(args.run_folder, out, persona, limit=args.parity_probes, base=_base(args.base))
+    show_parity(parity)
+    return WANTING if parity.losses else DONE
+
+
+def _print(args: argparse.Namespace, out: Path, address: str | None) -> None:
+    import json
+
+    if not args.json:
+        print(out)
+        return
+    files = sorted(path.name for path in out.iterdir() if path.is_file())
+    result = {"folder": str(out), "format": args.format, "files": files, "pushed": address}
+    print(json.dumps(result, ensure_ascii=False))

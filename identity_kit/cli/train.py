@@ -55,11 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int | None:
     from dataclasses import asdict
 
-    from identity_kit.models import hf_folder
+    from identity_kit.models.resolve import hf_folder
     from identity_kit.train import load_recipe, train
 
     recipe = load_recipe(args.recipe, args.overrides)
-    result = train(args.data, hf_folder(args.model, args.hub), args.out, recipe, resume=args.resume)
+    result = train(args.data, hf_folder(args.model, hub=args.hub), args.out, recipe, resume=args.resume)
     if args.json:
         print(json.dumps({**asdict(result), "adapter": str(result.adapter)}, ensure_ascii=False))
     else:

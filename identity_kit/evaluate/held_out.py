@@ -53,10 +53,10 @@ def overlaps(probes: Sequence[Probe], texts: Iterable[str]) -> list[Overlap]:
     return sorted(found, key=lambda overlap: (-overlap.similarity, overlap.probe))
 
 
-def training_questions(folder: Path) -> list[str]:
-    """The user messages of every JSON-lines file of ours in a run's data folder; rejected rows were not trained on."""
+def training_questions(run: Path) -> list[str]:
+    """The user messages that a run was trained on, later rounds of improvement included."""
     from identity_kit.conversation import read_conversations
 
-    files = sorted(path for path in folder.glob("*.jsonl") if path.stem == "conversations")
-    rows = (row for path in files for row in read_conversations(path))
+    files = [run / "data" / "conversations.jsonl", *sorted(run.glob("improve*/round-*/data/conversations.jsonl"))]
+    rows = (row for path in files if path.is_file() for row in read_conversations(path))
     return [message.content for row in rows for message in row.messages if message.role == "user"]

@@ -27,7 +27,7 @@ def write_card(
         licence_from: the folder whose licence file, if any, the card points to.
         report: the run's report.json; the table is left out when there is none.
         check: the merge's check as the manifest has it, for the origin section.
-        library: "transformers", "peft" or "gguf", as hubs name it.
+        library: "transformers", "peft", "gguf" or "ollama".
     """
     parts = [
         _front_matter(persona, licence_from, library),
@@ -40,7 +40,12 @@ def write_card(
 
 
 def _front_matter(persona: Persona, base: Path, library: str) -> str:
-    lines = ["---", f"library_name: {library}", "pipeline_tag: text-generation", "language:"]
+    lines = [
+        "---",
+        f"library_name: {'gguf' if library == 'ollama' else library}",
+        "pipeline_tag: text-generation",
+        "language:",
+    ]
     lines += [f"- {language}" for language in persona.languages]
     names = persona.base_model.names
     if names:
@@ -66,6 +71,8 @@ def _use(folder: Path, library: str) -> str:
     if library == "gguf":
         files = sorted(path.name for path in folder.glob("*.gguf"))
         return f"```bash\nidkit chat {files[0] if files else 'model.gguf'}\n```\n"
+    if library == "ollama":
+        return "```bash\nollama create my-assistant -f Modelfile\nollama run my-assistant\n```\n"
     if library == "peft":
         return (
             "```bash\nidkit export RUN --format hf -o merged   # merge it into its base, then: idkit chat merged\n```\n"
@@ -94,20 +101,19 @@ def _figures(report: Path | None) -> str:
 
 
 def suite_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """(suite, before, after) as "k/n" texts from a report.json; empty when it holds no such figures."""
-    before, after = report.get("before") or {}, report.get("after") or {}
-    suites_before, suites_after = before.get("suites", before), after.get("suites", after)
-    rows = []
-    for suite, figures in suites_after.items():
-        if isinstance(figures, dict) and {"k", "n"} <= figures.keys():
-            rows.append((suite, _share(suites_before.get(suite)), _share(figures)))
-    return rows
+    """(suite, before, after) as "k/n (share)" texts, all languages together, from a report.json."""
+    tables = {
+        condition["label"]: {cell["suite"]: cell for cell in condition["cells"] if cell["language"] == "all"}
+        for condition in report.get("conditions", ())
+    }
+    before, after = tables.get(report.get("baseline"), {}), tables.get(report.get("subject"), {})
+    return [(suite, _share(before.get(suite)), _share(cell)) for suite, cell in after.items()]
 
 
-def _share(figures: Any) -> str:
-    if not isinstance(figures, dict) or not figures.get("n"):
+def _share(cell: dict[str, Any] | None) -> str:
+    if not cell or not cell["total"]:
         return "–"
-    return f"{figures['k']}/{figures['n']} ({100 * figures['k'] / figures['n']:.0f} %)"
+    return f"{cell['passed']:g}/{cell['total']} ({100 * cell['passed'] / cell['total']:.0f} %)"
 
 
 def _origin(persona: Persona, base: Path, check: dict[str, Any] | None) -> str:

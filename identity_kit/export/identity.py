@@ -105,16 +105,29 @@ def scan_folder(folder: Path, persona: Persona) -> None:
         BadInput: names file, line, words and vendor of the first one, and how many more there are.
     """
     found = find_old_identity(folder, persona)
-    if not found:
-        return
-    first = found[0]
-    more = tr(f"，还有 {len(found) - 1} 处", f", and {len(found) - 1} more") if len(found) > 1 else ""
-    raise BadInput(
+    if found:
+        raise _still_there(found[0].vendor, found[0].text, f"{found[0].file}:{found[0].line}", len(found) - 1)
+
+
+def scan_text(text: str, persona: Persona, *, where: str) -> None:
+    """Refuse a text that still carries the old identity; `where` is named in the error.
+
+    Raises:
+        BadInput: names words and vendor.
+    """
+    found = list(claims_in(text, _vendor_patterns(persona)))
+    if found:
+        raise _still_there(found[0][1], found[0][2], where, len(found) - 1)
+
+
+def _still_there(vendor: str, words: str, where: str, others: int) -> BadInput:
+    more = tr(f"，还有 {others} 处", f", and {others} more") if others else ""
+    return BadInput(
         tr(
-            f"导出的文件里还有旧身份（{first.vendor}）：“{first.text}”{more}",
-            f'an exported file still carries an old identity ({first.vendor}): "{first.text}"{more}',
+            f"导出的文件里还有旧身份（{vendor}）：“{words}”{more}",
+            f'an exported file still carries an old identity ({vendor}): "{words}"{more}',
         ),
-        where=f"{first.file}:{first.line}",
+        where=where,
         fix=tr("从底模的这个文件里删掉它，再导出", "take it out of that file of the base model and export again"),
     )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,7 +13,7 @@ from identity_kit.export.card import named, write_card
 from identity_kit.export.folder import MANIFEST, atomic_folder, check_replaceable, readable
 from identity_kit.export.identity import scan_folder, set_template
 from identity_kit.export.source import Source, base_folder, copy_model, ensure_merged, find_source, run_model
-from identity_kit.files import read_json, write_json
+from identity_kit.files import read_json, sha256_file, write_json
 from identity_kit.ui import tr
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ def export_run(
     persona: Persona | None = None,
     base: Path | None = None,
     default_system: str | None = None,
+    quantisations: Sequence[str] = ("Q4_K_M",),
 ) -> Path:
     """Export a run (or a model folder) to `out`, whole or not at all; returns `out`.
 
@@ -36,6 +39,7 @@ def export_run(
         persona: overrides the run's persona.yaml.
         base: the unquantised base, when the run does not know where it is any more.
         default_system: the system message that the chat template uses when none is given; None: none.
+        quantisations: for gguf, one file each; for ollama, the first.
 
     Raises:
         BadInput: the run is not finished, `out` is taken, or a file still carries the old identity.
@@ -46,7 +50,9 @@ def export_run(
     if format == "adapter":
         return _export_adapter(source, out, base)
     merged = ensure_merged(source, base)
-    return _export_hf(source, merged, out, default_system)
+    if format == "hf":
+        return _export_hf(source, merged, out, default_system)
+    return _export_gguf(source, merged, out, quantisations, default_system, ollama=format == "ollama")
 
 
 def _export_hf(source: Source, merged: Path, out: Path, default_system: str | None) -> Path:
@@ -84,5 +90,42 @@ def _export_adapter(source: Source, out: Path, base: Path | None) -> Path:
         write_card(folder, source.persona, licence_from=base, report=source.report, library="peft")
         scan_folder(folder, source.persona)
         write_json(folder / MANIFEST, {"format": "adapter", "persona": named(source.persona)})
+        readable(folder)
+    return out
+
+
+def _export_gguf(
+    source: Source, merged: Path, out: Path, quantisations: Sequence[str], system: str | None, *, ollama: bool
+) -> Path:
+    """GGUF files, and for Ollama a Modelfile beside the first."""
+    from identity_kit.export.gguf import write_gguf
+    from identity_kit.export.ollama import write_modelfile
+
+    with (
+        atomic_folder(out) as folder,
+        tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.hf.") as scratch,
+    ):
+        model = Path(scratch)
+        copy_model(merged, model)
+        # Ollama has its own place for a system message; in the file's template it would be said twice.
+        template = set_template(model, None if ollama else system)
+        names = quantisations[:1] if ollama else quantisations
+        files = write_gguf(model, folder, names, source.persona)
+        if ollama:
+            end = read_json(model / "tokenizer_config.json").get("eos_token") or ""
+            write_modelfile(folder, files[0], template, system=system, eos_token=end)
+        write_card(
+            folder, source.persona, licence_from=merged, report=source.report, library="ollama" if ollama else "gguf"
+        )
+        scan_folder(folder, source.persona)
+        write_json(
+            folder / MANIFEST,
+            {
+                "format": "ollama" if ollama else "gguf",
+                "persona": named(source.persona),
+                "default_system": system,
+                "files": {path.name: sha256_file(path) for path in files},
+            },
+        )
         readable(folder)
     return out

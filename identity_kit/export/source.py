@@ -91,15 +91,16 @@ def base_folder(source: Source) -> Path:
     """
     from identity_kit.models.resolve import hf_folder
 
-    names = [name for name in (_adapter_base(source), run_model(source.folder)) if name]
-    for name in names:
-        if (Path(name) / "config.json").is_file():
-            return Path(name)
-    for name in names:
-        if not Path(name).is_absolute():
-            return hf_folder(name)
+    recorded = _recorded_base(source.folder)
+    folders = [name for name in (recorded.get("folder"), _adapter_base(source)) if name]
+    for folder in folders:
+        if (Path(folder) / "config.json").is_file():
+            return Path(folder)
+    name = run_model(source.folder)
+    if name:
+        return hf_folder(name)
     raise BadInput(
-        tr(f"找不到底模 {names[0] if names else ''}", f"the base model {names[0] if names else ''} is not there"),
+        tr("找不到训练时的底模", "the base that it was trained on is not there"),
         where=str(source.folder),
         fix=tr("用 --base 指出它", "name it with --base"),
     )
@@ -112,16 +113,14 @@ def _adapter_base(source: Source) -> str | None:
 
 
 def run_model(run: Path) -> str | None:
-    """The model's name that run.json records, as the user gave it."""
+    """The base model's name that run.json records, as the user gave it."""
+    return _recorded_base(run).get("name")
+
+
+def _recorded_base(run: Path) -> dict[str, str]:
     path = run / "run.json"
     record: Any = read_json(path) if path.is_file() else {}
-    for key in ("model", "base_model", "base"):
-        value = record.get(key)
-        if isinstance(value, dict):
-            value = value.get("label") or value.get("name") or value.get("folder")
-        if isinstance(value, str) and value:
-            return value
-    return None
+    return record.get("base") or {}
 
 
 def ensure_merged(source: Source, base: Path | None = None) -> Path:

@@ -1,4 +1,4 @@
-"""The two ways to compute a step, behind one face: the fast engine where it fits, the plain one everywhere else."""
+"""The ways to compute a step, behind one face: the fast engine where it fits, the plain one elsewhere, pairs for DPO."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
+import torch.nn.functional as F
 
+from identity_kit.errors import BadInput
 from identity_kit.train.data import TrainingData
+from identity_kit.train.fast import FastEngine, unfit
 from identity_kit.train.model import Setting
 from identity_kit.train.plain import PlainEngine
+from identity_kit.train.recipe import Recipe
 from identity_kit.train.tokens import Row
+from identity_kit.ui import detail, tr
 
 
 class _Computes(Protocol):
@@ -37,7 +42,73 @@ class Engine:
         if refresh:
             refresh()
 
+    def figures(self) -> dict[str, float]:
+        """What else there is to log of the step just taken."""
+        return {}
+
+
+class PairEngine(Engine):
+    """Direct preference optimisation (arXiv:2305.18290): the wanted answer against the unwanted one.
+
+    The reference is the base model itself, which is this model with its adapter off.
+    """
+
+    def __init__(self, plain: PlainEngine, data: TrainingData, recipe: Recipe) -> None:
+        super().__init__(plain, data)
+        self.plain, self.recipe = plain, recipe
+        self.pairs = self.won = 0
+        self.margin = 0.0
+
+    def weight(self, batch: Sequence[int]) -> int:
+        """The pairs of the batch."""
+        return len(batch)
+
+    def accumulate(self, batch: Sequence[int], scale: float) -> torch.Tensor:
+        """The batch's summed loss; adds its gradient × `scale`."""
+        chosen = [self.data.rows[i] for i in batch]
+        rows = [*chosen, *(self.data.rejected[i] for i in batch)]
+        self.plain.model.train()
+        with torch.no_grad(), self.plain.model.disable_adapter():
+            reference = self.plain.log_probabilities(rows)
+        policy = self.plain.log_probabilities(rows)
+        gain = policy - reference
+        margin = self.recipe.dpo_beta * (gain[: len(batch)] - gain[len(batch) :])
+        loss = -F.logsigmoid(margin).sum()
+        if self.recipe.dpo_sft_weight:
+            lengths = torch.tensor([row.learnt for row in chosen], device=policy.device)
+            loss = loss - self.recipe.dpo_sft_weight * (policy[: len(batch)] / lengths).sum()
+        (loss * scale).backward()
+        self.pairs += len(batch)
+        self.won += int((margin > 0).sum())
+        self.margin += float(margin.detach().sum())
+        return loss.detach()
+
+    def figures(self) -> dict[str, float]:
+        """The share of pairs in which the wanted answer leads, and by how much, since the last call."""
+        if not self.pairs:
+            return {}
+        found = {"accuracy": self.won / self.pairs, "margin": self.margin / self.pairs}
+        self.pairs, self.won, self.margin = 0, 0, 0.0
+        return found
+
 
 def make_engine(model: Any, setting: Setting, data: TrainingData) -> Engine:
-    """The engine that the recipe asks for."""
-    return Engine(PlainEngine(model, setting.recipe), data)
+    """The fast engine where it fits, else (or if the recipe asks for it) the plain one.
+
+    Raises:
+        BadInput: the recipe insists on the fast engine, and it does not fit.
+    """
+    recipe = setting.recipe
+    if recipe.stage == "dpo":
+        return PairEngine(PlainEngine(model, recipe), data, recipe)
+    if recipe.engine != "plain":
+        reason = unfit(model, recipe)
+        if reason is None:
+            return Engine(FastEngine(model, recipe, setting.dtype), data)
+        if recipe.engine == "fast":
+            raise BadInput(
+                tr(f"engine: fast 不适用（{reason}）", f"engine: fast does not fit ({reason})"),
+                fix="--set engine=auto",
+            )
+        detail(tr(f"用通用引擎（{reason}）", f"using the plain engine ({reason})"))
+    return Engine(PlainEngine(model, recipe), data)

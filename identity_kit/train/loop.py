@@ -18,7 +18,7 @@ import torch
 from identity_kit import ui
 from identity_kit.conversation import Conversation
 from identity_kit.errors import BadInput, Stopped
-from identity_kit.files import folder_lock, read_json, sha256_text, write_json
+from identity_kit.files import folder_lock, read_json, sha256_file, sha256_text, write_json
 from identity_kit.train.batches import Step, plan_steps
 from identity_kit.train.checkpoint import (
     load_checkpoint,
@@ -62,6 +62,7 @@ def train(
     *,
     resume: bool = False,
     progress: bool = True,
+    start: Path | None = None,
 ) -> TrainResult:
     """Train and leave in `out`: adapter/, checkpoints/, log.jsonl, report/loss.png, and `train` in run.json.
 
@@ -70,6 +71,7 @@ def train(
         model: a plain Hugging Face folder.
         resume: go on from the newest whole checkpoint; without one, start at the beginning.
         progress: show a bar (on a terminal) or a line now and then.
+        start: an adapter of the same model and shape to go on from; without one, training starts at the model.
 
     Raises:
         BadInput: data, model or recipe do not fit; or `out` holds an unfinished run and `resume` is false.
@@ -87,11 +89,12 @@ def train(
     rows = load_data(data, tokenizer, recipe)
     _say_counts(team, rows)
     with folder_lock(out / "checkpoints") if team.leads else team.wait():
-        run_id = _fingerprint(recipe, rows, model)
+        run_id = _fingerprint(recipe, rows, model, start)
         checkpoint = load_checkpoint(out / "checkpoints")
         _check_resume(out, checkpoint, run_id, resume)
+        team.meet()  # nobody writes before everybody has read
         torch.manual_seed(recipe.seed)
-        adapted = adapt(load_base(model, setting), tokenizer, recipe, model)
+        adapted = adapt(load_base(model, setting), tokenizer, recipe, model, start=start)
         engine = make_engine(adapted, setting, rows)
         steps = plan_steps([len(row) for row in rows.rows], recipe, processes=team.size)
         optimiser = Optimiser(adapted.named_parameters(), recipe, len(steps))
@@ -152,6 +155,7 @@ class _Loop:
                     tokens=tokens,
                     rows=count,
                     seconds=round(took, 4),
+                    **self.engine.figures(),
                 )
                 show(self.done, loss, self.optimiser.rate(self.done - 1), tokens, took, self.memory.peak())
                 if self.stop_requested is not None:
@@ -233,7 +237,7 @@ def _size(rows: TrainingData, step: Step) -> tuple[int, int]:
     return tokens, len(numbers)
 
 
-def _fingerprint(recipe: Recipe, rows: TrainingData, model: Path) -> str:
+def _fingerprint(recipe: Recipe, rows: TrainingData, model: Path, start: Path | None = None) -> str:
     """What must be alike for a checkpoint to be continued."""
     free = {"log_every", "save_every", "keep_checkpoints", "threads", "probe_every"}
     config = model / "config.json"
@@ -242,6 +246,8 @@ def _fingerprint(recipe: Recipe, rows: TrainingData, model: Path) -> str:
         rows.fingerprint(),
         config.read_text(encoding="utf-8") if config.is_file() else "",
     ]
+    if start is not None:
+        parts.append(sha256_file(start / "adapter_model.safetensors"))
     return sha256_text("\n".join(parts))
 
 

@@ -114,11 +114,15 @@ def _quantization(recipe: Recipe, dtype: torch.dtype) -> Any:
     )
 
 
-def adapt(model: Any, tokenizer: Any, recipe: Recipe, folder: Path) -> Any:
+def adapt(model: Any, tokenizer: Any, recipe: Recipe, folder: Path, *, start: Path | None = None) -> Any:
     """The model with what the recipe trains: a peft adapter, or for `full` every weight.
 
+    Args:
+        start: a peft adapter folder whose weights the new adapter begins with.
+
     Raises:
-        BadInput: target modules that the model has not, or control tokens that it has no embeddings for.
+        BadInput: target modules that the model has not, control tokens that it has no embeddings for, or an adapter
+            to start with that is of another shape.
     """
     import peft
 
@@ -159,7 +163,32 @@ def adapt(model: Any, tokenizer: Any, recipe: Recipe, folder: Path) -> Any:
     for parameter in adapted.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.to(dtype)
+    if start is not None:
+        _start_with(adapted, start, recipe)
     return adapted
+
+
+def _start_with(adapted: Any, start: Path, recipe: Recipe) -> None:
+    """Put the weights of an adapter into a new one of the same shape."""
+    import peft
+    from safetensors.torch import load_file
+
+    try:
+        weights = load_file(start / "adapter_model.safetensors")
+    except (FileNotFoundError, OSError):
+        raise BadInput(tr("没有可接着训练的适配器", "no adapter to go on from"), where=str(start)) from None
+    own = peft.get_peft_model_state_dict(adapted)
+    fits = own.keys() == weights.keys() and all(own[key].shape == weights[key].shape for key in own)
+    if recipe.init != "default" or not fits:
+        raise BadInput(
+            tr("适配器的形状与配方不同", "the adapter's shape is not the recipe's"),
+            where=str(start),
+            fix=tr(
+                "用它训练时的 rank、target_modules，且 init: default",
+                "use the rank and target_modules it was trained with, and init: default",
+            ),
+        )
+    peft.set_peft_model_state_dict(adapted, weights)
 
 
 def _targets(recipe: Recipe) -> str | list[str]:

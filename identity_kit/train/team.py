@@ -41,6 +41,11 @@ class Team:
             for tensor in tensors:
                 torch.distributed.all_reduce(tensor)
 
+    def meet(self) -> None:
+        """Go on once every process is here."""
+        if self.state is not None:
+            self.state.wait_for_everyone()
+
     @contextlib.contextmanager
     def wait(self) -> Iterator[None]:
         """For those that do not lead: nothing to hold."""

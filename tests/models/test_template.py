@@ -52,8 +52,8 @@ SET_VARIABLE = (
 )
 CHINESE = _LOOP_FIRST.replace("DEFAULT", "你是由某公司开发的智能助手小某。")
 PLAIN_TEXT_DEFAULT = (
-    "{% if messages[0].role == 'system' %}<s>{{ messages[0].content }}</s>{% else %}<s>You are Acme, made by Acme.</s>"
-    "{% endif %}{% for m in messages %}{% if m.role != 'system' %}[{{ m.role }}]{{ m.content }}</s>{% endif %}{% endfor %}"
+    "{% if messages[0].role == 'system' %}<s>{{ messages[0].content }}</s>{% else %}"
+    "<s>You are Acme, made by Acme.</s>{% endif %}{% for m in messages %}{% if m.role != 'system' %}[{{ m.role }}]{{ m.content }}</s>{% endif %}{% endfor %}"
 )
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"

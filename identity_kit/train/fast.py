@@ -1,0 +1,291 @@
+"""The fast engine: loss and gradients of a frozen Llama-like decoder with LoRA, forward and backward written out.
+
+What it saves over the model's own forward under autograd: no padding and no shared beginning is computed twice
+(`packing`), adapters ride in the base products (`kernels.Projection`), logits exist only where a label is and only for
+a moment, the last layer's second half runs only where a label is, and nothing below the first adapter is derived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from identity_kit.train.kernels import Attention, Projection, norm, norm_backward, rotate, swiglu, swiglu_backward
+from identity_kit.train.packing import Pack, pack, split
+from identity_kit.train.recipe import Recipe
+from identity_kit.train.tokens import Row
+
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+_CHUNK = 256  # labels whose logits exist at once
+_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+def unfit(model: Any, recipe: Recipe) -> str | None:
+    """Why the fast engine cannot train this model by this recipe; None if it can."""
+    if not recipe.is_lora or recipe.stage == "dpo":
+        return f"method {recipe.method}, stage {recipe.stage}"
+    if recipe.dora or recipe.dropout or recipe.neftune_alpha or recipe.chat_template == "chatml":
+        return "dora, dropout, neftune_alpha or chat_template"
+    if recipe.method == "qlora" and recipe.quantization == "int8":
+        return "int8"
+    base = model.get_base_model()
+    config = base.config
+    if config.model_type not in FAMILIES:
+        return f"architecture {config.model_type}"
+    if getattr(config, "hidden_act", "") != "silu" or getattr(config, "mlp_bias", False):
+        return "activation or bias"
+    if any(kind != "full_attention" for kind in getattr(config, "layer_types", None) or ()):
+        return "sliding window"
+    if config.model_type == "mistral" and getattr(config, "sliding_window", None):
+        return "sliding window"
+    adapted = {name.split(".lora_A")[0].rsplit(".", 1)[-1] for name, _ in model.named_parameters() if ".lora_A" in name}
+    if not adapted <= set(_LINEARS):
+        return f"adapters on {', '.join(sorted(adapted - set(_LINEARS)))}"
+    return None
+
+
+class FastEngine:
+    """Computes the loss of rows and adds its gradients to the adapters' `.grad`."""
+
+    def __init__(self, model: Any, recipe: Recipe, dtype: torch.dtype) -> None:
+        base = model.get_base_model()
+        self.decoder, self.head = base.model, base.get_output_embeddings()
+        self.device = self.decoder.embed_tokens.weight.device
+        self.dtype = dtype
+        self.recompute = recipe.gradient_checkpointing
+        self.layers = [_Layer(layer, base.config, dtype) for layer in self.decoder.layers]
+        adapted = [i for i, layer in enumerate(self.layers) if layer.adapted]
+        self.first = adapted[0] if adapted else len(self.layers)
+        self.budget = 4096 if self.device.type == "cuda" else 1536  # tokens whose activations are held at once
+
+    def refresh(self) -> None:
+        """Take over the adapters' present values."""
+        for layer in self.layers:
+            layer.refresh()
+
+    @torch.no_grad()
+    def accumulate(self, rows: Sequence[Row], scale: float) -> torch.Tensor:
+        """The sum of cross-entropies over the labels of `rows` (a scalar tensor, fp32); adds its gradient × `scale`."""
+        total = torch.zeros((), dtype=torch.float32, device=self.device)
+        for group in split(rows, self.budget):
+            total += self._group(pack(group, self.device), scale)
+        return total
+
+    def _group(self, batch: Pack, scale: float) -> torch.Tensor:
+        h = F.embedding(batch.ids, self.decoder.embed_tokens.weight)
+        angles = self._angles(batch, h)
+        last = len(self.layers) - 1
+        kept: list[Any] = []
+        for i, layer in enumerate(self.layers):
+            where = batch.where if i == last else None
+            entry = h
+            h, saved = layer.forward(h, batch, angles, where)
+            kept.append((entry, saved if i >= self.first and not self.recompute else None))
+            del saved
+        loss, dh = self._loss(h, batch, scale)
+        for i in range(last, self.first - 1, -1):
+            entry, saved = kept.pop()
+            where = batch.where if i == last else None
+            if saved is None:
+                _, saved = self.layers[i].forward(entry, batch, angles, where)
+            dh = self.layers[i].backward(dh, entry, saved, batch, angles, where, needs_input=i > self.first)
+            del saved
+        return loss
+
+    def _angles(self, batch: Pack, h: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        cos, sin = self.decoder.rotary_emb(h[None], batch.positions[None])
+        half = cos.shape[-1] // 2
+        return cos[0, :, None, :half].contiguous(), sin[0, :, None, :half].contiguous()
+
+    def _loss(self, h: torch.Tensor, batch: Pack, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """The weighted loss of the hidden states h (w, d) at the predicting nodes, and h's gradient."""
+        final = self.decoder.norm
+        normed = torch.empty_like(h)
+        r = norm(h, final.weight, final.variance_epsilon, normed)
+        gradient = torch.empty_like(normed)
+        total = torch.zeros((), dtype=torch.float32, device=h.device)
+        order = torch.argsort(batch.target_at)
+        at, target, weight = batch.target_at[order], batch.target[order], batch.target_weight[order].float()
+        whole = torch.zeros(len(h), device=h.device).index_add_(0, at, weight)
+        for start in range(0, len(h), _CHUNK):
+            end = min(start + _CHUNK, len(h))
+            here = (at >= start) & (at < end)
+            row, label, share = at[here] - start, target[here], weight[here]
+            p = torch.softmax(F.linear(normed[start:end], self.head.weight, self.head.bias), dim=1)
+            picked = p[row, label].float()
+            total -= (share * picked.clamp_min(torch.finfo(torch.float32).tiny).log()).sum()
+            if batch.shared:
+                p.mul_(whole[start:end, None].to(p.dtype))
+            p.index_put_((row, label), -share.to(p.dtype), accumulate=True)
+            torch.mm(p, self.head.weight, out=gradient[start:end])
+        gradient.mul_(scale)
+        return total, norm_backward(gradient, h, final.weight, r)
+
+
+@dataclass
+class _Saved:
+    """What a layer's backward pass needs of its forward pass."""
+
+    x1: torch.Tensor
+    r1: torch.Tensor
+    qkv: torch.Tensor | None
+    attention: Attention
+    context: torch.Tensor
+    middle: torch.Tensor
+    x2: torch.Tensor
+    r2: torch.Tensor
+    gate_up: torch.Tensor
+    down: torch.Tensor
+
+
+class _Layer:
+    """One decoder layer: norm, attention, norm, gated feed-forward, each added to the stream h (T, d)."""
+
+    def __init__(self, layer: Any, config: Any, dtype: torch.dtype) -> None:
+        attention, mlp = layer.self_attn, layer.mlp
+        self.norm1, self.norm2 = layer.input_layernorm, layer.post_attention_layernorm
+        self.qkv = Projection([attention.q_proj, attention.k_proj, attention.v_proj], dtype)
+        self.o = Projection([attention.o_proj], dtype)
+        self.gate_up = Projection([mlp.gate_proj, mlp.up_proj], dtype)
+        self.down = Projection([mlp.down_proj], dtype)
+        self.q_norm: Any = getattr(attention, "q_norm", None)
+        self.k_norm: Any = getattr(attention, "k_norm", None)
+        self.size = attention.head_dim
+        self.q_width, self.kv_width = self.qkv.members[0].width, self.qkv.members[1].width
+        self.heads = self.q_width // self.size
+        self.scaling = attention.scaling
+
+    @property
+    def adapted(self) -> bool:
+        return any(projection.adapted for projection in (self.qkv, self.o, self.gate_up, self.down))
+
+    def refresh(self) -> None:
+        for projection in (self.qkv, self.o, self.gate_up, self.down):
+            projection.refresh()
+
+    def forward(
+        self, h: torch.Tensor, batch: Pack, angles: tuple[torch.Tensor, torch.Tensor], where: torch.Tensor | None
+    ) -> tuple[torch.Tensor, _Saved]:
+        """The stream after this layer (T, d), or at the nodes `where` alone, and what backward needs."""
+        x1 = self.qkv.room(len(h))
+        r1 = norm(h, self.norm1.weight, self.norm1.variance_epsilon, x1[:, : self.qkv.inputs])
+        qkv = self.qkv.forward(x1)
+        attention = self._attend(qkv, batch, angles)
+        owner = batch.owners(self.heads)
+        if where is not None:
+            owner = owner[where]
+        context = self.o.room(len(owner))
+        context[:, : self.o.inputs] = _rows(attention.out, owner)
+        middle = self.o.forward(context).add_(h if where is None else h[where])
+        x2 = self.gate_up.room(len(middle))
+        r2 = norm(middle, self.norm2.weight, self.norm2.variance_epsilon, x2[:, : self.gate_up.inputs])
+        gate_up = self.gate_up.forward(x2)
+        down = self.down.room(len(middle))
+        swiglu(gate_up, down[:, : self.down.inputs])
+        out = self.down.forward(down).add_(middle)
+        saved = _Saved(
+            x1=x1, r1=r1, qkv=qkv if self.q_norm is not None else None, attention=attention, context=context,
+            middle=middle, x2=x2, r2=r2, gate_up=gate_up, down=down,
+        )  # fmt: skip
+        return out, saved
+
+    def backward(
+        self,
+        dh: torch.Tensor,
+        h: torch.Tensor,
+        saved: _Saved,
+        batch: Pack,
+        angles: tuple[torch.Tensor, torch.Tensor],
+        where: torch.Tensor | None,
+        *,
+        needs_input: bool,
+    ) -> torch.Tensor:
+        """Add to the adapters' gradients; the gradient of h (T, d) from that of the output."""
+        dy = self._filled(self.down, dh)
+        dact = self.down.backward(saved.down, dy)
+        dgu = self.gate_up.gradient_room(len(dh))
+        swiglu_backward(dact, saved.gate_up, dgu[:, : self.gate_up.outputs])  # type: ignore[arg-type]
+        dx2 = self.gate_up.backward(saved.x2, dgu)
+        dmiddle = norm_backward(dx2, saved.middle, self.norm2.weight, saved.r2).add_(dh)  # type: ignore[arg-type]
+        dcontext = self.o.backward(saved.context, self._filled(self.o, dmiddle))
+        dqkv = self._attend_backward(dcontext, saved, batch, angles, where)  # type: ignore[arg-type]
+        dx1 = self.qkv.backward(saved.x1, dqkv, needs_input=needs_input)
+        if dx1 is None:
+            return dmiddle
+        d = norm_backward(dx1, h, self.norm1.weight, saved.r1)
+        return d.add_(dmiddle) if where is None else d.index_add_(0, where, dmiddle)
+
+    def _filled(self, projection: Projection, dy: torch.Tensor) -> torch.Tensor:
+        room = projection.gradient_room(len(dy))
+        room[:, : projection.outputs] = dy
+        return room
+
+    def _heads(self, qkv: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        q, k, v = qkv.split([self.q_width, self.kv_width, self.kv_width], dim=1)
+        return q.view(len(q), -1, self.size), k.view(len(k), -1, self.size), v.view(len(v), -1, self.size)
+
+    def _attend(self, qkv: torch.Tensor, batch: Pack, angles: tuple[torch.Tensor, torch.Tensor]) -> Attention:
+        """Attention of the packed nodes, spread over their rows: (rows, heads, longest, e)."""
+        q, k, v = self._heads(qkv)
+        if self.q_norm is not None:
+            q, k = _head_norm(q, self.q_norm)[0], _head_norm(k, self.k_norm)[0]
+        rows, longest = batch.path.shape
+
+        def spread(x: torch.Tensor) -> torch.Tensor:
+            places = batch.places(x.shape[1])
+            return x.reshape(-1, self.size).index_select(0, places).view(rows, x.shape[1], longest, self.size)
+
+        return Attention(spread(rotate(q, *angles)), spread(rotate(k, *angles)), spread(v), self.scaling)
+
+    def _attend_backward(
+        self,
+        dcontext: torch.Tensor,
+        saved: _Saved,
+        batch: Pack,
+        angles: tuple[torch.Tensor, torch.Tensor],
+        where: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """The gradient buffer of qkv (T, N + R), its first N columns filled."""
+        owner = batch.owners(self.heads)
+        shape = saved.attention.q.shape
+        dmixed = dcontext.new_zeros(shape.numel() // self.size, self.size)
+        dmixed.index_copy_(0, (owner if where is None else owner[where]).reshape(-1), dcontext.view(-1, self.size))
+        grads = saved.attention.backward(dmixed.view(shape))
+        # A shared node's queries count once, at its owner; its keys and values gather from every row.
+        dq = _rows(grads[0], owner).view(len(owner), -1, self.size)
+        dk, dv = (self._gather(g, batch) for g in grads[1:])
+        cos, sin = angles
+        dq, dk = rotate(dq, cos, -sin), rotate(dk, cos, -sin)
+        if self.q_norm is not None:
+            q_raw, k_raw, _ = self._heads(saved.qkv)  # type: ignore[arg-type]
+            dq = norm_backward(dq, q_raw, self.q_norm.weight, _head_norm(q_raw, self.q_norm)[1])
+            dk = norm_backward(dk, k_raw, self.k_norm.weight, _head_norm(k_raw, self.k_norm)[1])
+        out = self.qkv.gradient_room(len(dq))
+        q_end, k_end = self.q_width, self.q_width + self.kv_width
+        out[:, :q_end], out[:, q_end:k_end], out[:, k_end : self.qkv.outputs] = (x.flatten(1) for x in (dq, dk, dv))
+        return out
+
+    def _gather(self, g: torch.Tensor, batch: Pack) -> torch.Tensor:
+        """Key or value gradients of the nodes (T, groups, e) from those of the rows (rows, groups, longest, e)."""
+        groups = g.shape[1]
+        if not batch.shared:
+            return _rows(g, batch.owners(groups)).view(-1, groups, self.size)
+        total = torch.zeros(len(batch.ids) * groups, self.size, dtype=torch.float32, device=g.device)
+        total.index_add_(0, batch.places(groups), g.reshape(-1, self.size).float())
+        return total.to(g.dtype).view(-1, groups, self.size)
+
+
+def _rows(x: torch.Tensor, owner: torch.Tensor) -> torch.Tensor:
+    """From (rows, heads, longest, e), what stands at `owner` (n, heads): (n, heads × e)."""
+    return x.reshape(-1, x.shape[-1]).index_select(0, owner.reshape(-1)).view(len(owner), -1)
+
+
+def _head_norm(x: torch.Tensor, module: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Qwen3's norm of each head's query or key, and 1/rms."""
+    out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    r = norm(x, module.weight, module.variance_epsilon, out)
+    return out, r

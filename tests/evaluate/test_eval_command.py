@@ -1,0 +1,72 @@
+"""`idkit eval` as a user runs it, on a small real model."""
+
+import json
+from pathlib import Path
+
+PROBES = [
+    {"id": "r", "suite": "recall", "language": "en", "expect": {"says": ["name"]}, "q": "Whose voice is this?"},
+    {"id": "n", "suite": "near_miss", "language": "en", "expect": {"persona_absent": True}, "q": "Who made Siri?"},
+]
+
+
+def _probes(path: Path) -> Path:
+    rows = [{**row, "messages": [{"role": "user", "content": row["q"]}]} for row in PROBES]
+    for row in rows:
+        row.pop("q")
+    path.write_text("\n".join(json.dumps(row) for row in rows) + "\n", encoding="utf-8")
+    return path
+
+
+def test_figures_on_stdout_words_on_stderr_and_the_exit_code(idkit, tiny_folder: Path, tmp_path: Path):
+    words = ("eval", tiny_folder, "--owner", "Acme", "--probes", _probes(tmp_path / "p.jsonl"), "-o", tmp_path / "out")
+    done = idkit(*words, "--base", tiny_folder, "--json", "--fail-under", "near-miss=100%")
+    assert done.returncode == 0, done.stderr
+    card = json.loads(done.stdout)
+    assert [condition["label"] for condition in card["conditions"]] == [
+        "base",
+        "base + system prompt",
+        "tuned",
+        "tuned + system prompt",
+    ]
+    assert "report.md" in done.stderr
+    assert card["hashes"]["model: tuned"] == card["hashes"]["model: base"]
+    below = idkit(*words, "--conditions", "tuned", "--fail-under", "recall=0.95")
+    assert below.returncode == 1 and "below target: recall 0/1" in below.stderr
+    assert "recall" in below.stdout
+
+
+def test_a_sampled_condition(idkit, tiny_folder: Path, tmp_path: Path):
+    words = ("eval", tiny_folder, "--owner", "Acme", "--probes", _probes(tmp_path / "p.jsonl"), "-o", tmp_path / "out")
+    done = idkit(*words, "--conditions", "tuned", "--samples", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    assert [condition["samples"] for condition in json.loads(done.stdout)["conditions"]] == [1, 2]
+
+
+def test_bad_input_is_one_line_before_anything_is_asked(idkit, tiny_folder: Path, tmp_path: Path):
+    for words, said in (
+        (("eval", tiny_folder), "nobody to belong to"),
+        (("eval", tmp_path / "none", "--owner", "A"), "no such model"),
+        (("eval", tiny_folder, "--owner", "A", "--suites", "recal"), "no suite recal"),
+        (("eval", tiny_folder, "--owner", "A", "--fail-under", "recall=2"), "a share lies between 0 and 1"),
+        (("eval", tiny_folder, "--owner", "A", "--fail-under", "domain=1"), "suites measured here"),
+        (("eval", tiny_folder, "--owner", "A", "--conditions", "base"), "base needs --base MODEL"),
+        (("eval", tiny_folder, "--owner", "A", "--conditions", "fine"), "no condition fine"),
+        (("eval", tiny_folder, "--owner", "A", "--probes", tmp_path / "p.jsonl"), "no such file"),
+        (("eval", tiny_folder, "--owner", "A", "--judge-model", "m"), "--judge-url is missing"),
+    ):
+        done = idkit(*words, "-o", tmp_path / "out")
+        assert (done.returncode, said in done.stderr) == (2, True), (words, done.stderr)
+        assert done.stderr.count("\n") == 1 and not done.stdout, done.stderr
+
+
+def test_dry_run_asks_nothing(idkit, tiny_folder: Path, tmp_path: Path):
+    done = idkit("eval", tiny_folder, "--owner", "A", "--quick", "--dry-run", "-o", tmp_path / "out")
+    assert done.returncode == 0 and "tuned: " in done.stderr and not (tmp_path / "out").exists()
+
+
+def test_improve_needs_a_finished_run(idkit, tmp_path: Path):
+    done = idkit("improve", tmp_path)
+    assert done.returncode == 2 and "no run folder" in done.stderr
+    (tmp_path / "run.json").write_text("{}", encoding="utf-8")
+    done = idkit("improve", tmp_path)
+    assert done.returncode == 2 and "not finished" in done.stderr

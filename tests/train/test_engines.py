@@ -1,0 +1,112 @@
+"""The fast engine, the plain engine and a bare peft loop agree: loss and every gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs torch")
+
+from identity_kit.train.data import load_data  # noqa: E402
+from identity_kit.train.engine import make_engine  # noqa: E402
+from identity_kit.train.model import Setting, adapt, load_base, load_tokenizer  # noqa: E402
+from identity_kit.train.recipe import Recipe, make_recipe  # noqa: E402
+
+CPU = torch.device("cpu")
+
+
+def prepared(folder: Path, rows: Path, recipe: Recipe, dtype: Any = torch.float32) -> tuple[Any, Any, Any]:
+    setting = Setting(CPU, dtype, recipe, ())
+    tokenizer = load_tokenizer(folder, recipe)
+    data = load_data(rows, tokenizer, recipe)
+    model = adapt(load_base(folder, setting), tokenizer, recipe, folder)
+    torch.manual_seed(1)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:  # zero at the start, which would hide A's gradient
+            parameter.data = (0.05 * torch.randn(parameter.shape)).to(parameter.dtype)
+        if parameter.requires_grad:
+            parameter.grad = torch.zeros_like(parameter)
+    return model, make_engine(model, setting, data), data
+
+
+def bare_loop(model: Any, data: Any, batch: list[int]) -> tuple[float, dict[str, Any]]:
+    """Each row alone through the peft model's own forward, loss from all its logits."""
+    model.zero_grad()
+    labels = sum(data.rows[i].learnt for i in batch)
+    total = 0.0
+    for i in batch:
+        row = data.rows[i]
+        logits = model(input_ids=torch.tensor([row.ids])).logits[0, :-1].float()
+        target = torch.tensor([t if m else -100 for t, m in zip(row.ids, row.mask, strict=True)])[1:]
+        loss = torch.nn.functional.cross_entropy(logits, target, ignore_index=-100, reduction="sum")
+        (loss / labels).backward()
+        total += float(loss.detach())
+    return total, {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("family", ["qwen2", "llama", "qwen3", "mistral"])
+@pytest.mark.parametrize("targets", ["all-linear", "q_proj,v_proj", "gate_proj,o_proj"])
+def test_fast_engine_matches_a_bare_peft_loop(tiny: Callable[..., Path], rows: Path, family: str, targets: str) -> None:
+    recipe = make_recipe(rank=4, target_modules=targets, dtype="fp32")
+    batch = [0, 1, 2, 3, 6, 9, 12, 14, 20]
+    model, engine, data = prepared(tiny(family), rows, recipe)
+    assert type(engine.computes).__name__ == "FastEngine"
+    loss = float(engine.accumulate(batch, 1 / engine.weight(batch)))
+    fast = {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
+    expected, gradients = bare_loop(model, data, batch)
+    assert loss == pytest.approx(expected, rel=1e-5)
+    for name, gradient in gradients.items():
+        assert torch.allclose(fast[name], gradient, atol=1e-6, rtol=1e-4), name
+
+
+def test_fast_engine_recomputes_to_the_same_gradients(tiny: Callable[..., Path], rows: Path) -> None:
+    folder = tiny("qwen3")
+    found = []
+    for checkpointing in (False, True):
+        model, engine, _ = prepared(folder, rows, make_recipe(gradient_checkpointing=checkpointing, dtype="fp32"))
+        engine.accumulate([0, 3, 5], 1.0)
+        found.append({n: p.grad for n, p in model.named_parameters() if p.requires_grad})
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+
+
+@pytest.mark.parametrize("family", ["qwen2", "gemma2"])
+def test_plain_engine_matches_a_bare_peft_loop(tiny: Callable[..., Path], rows: Path, family: str) -> None:
+    recipe = make_recipe(rank=4, engine="plain", dtype="fp32")
+    batch = [0, 1, 2, 3, 6, 9]
+    model, engine, data = prepared(tiny(family), rows, recipe)
+    loss = float(engine.accumulate(batch, 1 / engine.weight(batch)))
+    plain = {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
+    expected, gradients = bare_loop(model, data, batch)
+    assert loss == pytest.approx(expected, rel=1e-5)
+    for name, gradient in gradients.items():
+        assert torch.allclose(plain[name], gradient, atol=1e-6, rtol=1e-4), name
+
+
+def test_in_bf16_the_engines_agree_to_its_precision(tiny: Callable[..., Path], rows: Path) -> None:
+    folder = tiny("qwen2")
+    batch = list(range(12))
+    found = []
+    for engine_name in ("fast", "plain"):
+        recipe = make_recipe(rank=4, engine=engine_name, dtype="bf16")
+        model, engine, _ = prepared(folder, rows, recipe, torch.bfloat16)
+        loss = float(engine.accumulate(batch, 1 / engine.weight(batch)))
+        flat = torch.cat([p.grad.float().flatten() for p in model.parameters() if p.requires_grad])
+        found.append((loss, flat))
+    (fast_loss, fast), (plain_loss, plain) = found
+    assert fast_loss == pytest.approx(plain_loss, rel=5e-3)
+    assert torch.nn.functional.cosine_similarity(fast, plain, dim=0) > 0.995
+
+
+def test_shared_beginnings_are_computed_once(tiny: Callable[..., Path], rows: Path) -> None:
+    from identity_kit.train.packing import pack
+
+    _, _, data = prepared(tiny("qwen2"), rows, make_recipe(dtype="fp32"))
+    chosen = [data.rows[i] for i in (0, 3, 6, 9)]
+    packed = pack(chosen, CPU)
+    assert len(packed.ids) < sum(len(row) - 1 for row in chosen)
+    assert int(packed.target_weight.sum()) == sum(row.learnt for row in chosen)
+    for row, path in zip(chosen, packed.path.tolist(), strict=True):
+        assert packed.ids[path[: len(row) - 1]].tolist() == list(row.ids[:-1])

@@ -1,0 +1,226 @@
+"""A whole training run on a tiny model: what it leaves, how it stops, and how it goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs torch")
+
+from identity_kit.conversation import conversation  # noqa: E402
+from identity_kit.errors import BadInput, Stopped  # noqa: E402
+from identity_kit.train import make_recipe, train  # noqa: E402
+
+DRIVE = Path(__file__).with_name("drive.py")
+ROOT = DRIVE.parents[2]
+BASE: dict[str, Any] = {"rank": 4, "dtype": "fp32", "batch_size": 4, "learning_rate": 0.01, "threads": 1}
+
+
+def start(rows: Path, model: Path, out: Path, *flags: str, launcher: tuple[str, ...] = (), **recipe: Any) -> Any:
+    command = [sys.executable, *launcher, str(DRIVE), str(rows), str(model), str(out), json.dumps({**BASE, **recipe})]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "IDKIT_UI": "en"}
+    return subprocess.Popen([*command, *flags], env=environment, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+def losses(out: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def adapter_bytes(out: Path) -> bytes:
+    return (out / "adapter" / "adapter_model.safetensors").read_bytes()
+
+
+def wait_for_step(out: Path, step: int, process: Any) -> None:
+    deadline = time.monotonic() + 120
+    while not list((out / "checkpoints").glob(f"step-*{step:04d}")):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline, "no checkpoint came"
+        time.sleep(0.005)
+
+
+def test_a_run_learns_and_leaves_its_files(tiny: Callable[..., Path], rows: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    result = train(rows, tiny(), out, make_recipe(**BASE, epochs=6))
+    history = losses(out)
+    assert len(history) == result.steps == 36
+    assert sum(history[-6:]) < 0.8 * sum(history[:6])
+    assert result.adapter == out / "adapter"
+    assert (out / "report" / "loss.png").read_bytes()[:4] == b"\x89PNG"
+    record = json.loads((out / "run.json").read_text())["train"]
+    assert record["steps"] == 36 and record["tokens_per_second"] > 0 and record["peak_memory_bytes"] > 0
+    assert record["seconds"] == pytest.approx(result.seconds)
+
+
+def test_the_adapter_loads_in_peft_and_does_what_was_learnt(
+    tiny: Callable[..., Path], rows: Path, tmp_path: Path
+) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    model, out = tiny(), tmp_path / "run"
+    row = conversation(("user", "hi"), ("assistant", "Wenxin"))
+    train([row] * 4, model, out, make_recipe(**BASE, epochs=40))
+    base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    tuned = PeftModel.from_pretrained(base, str(out / "adapter"))
+    from identity_kit.models.decode import reply
+    from identity_kit.train.model import load_tokenizer
+
+    answers = reply(tuned, load_tokenizer(model, make_recipe()), [[{"role": "user", "content": "hi"}]])
+    assert answers[0].text == "Wenxin" and answers[0].finish_reason == "stop"
+
+
+def test_killed_and_resumed_is_the_straight_run_to_the_bit(
+    tiny: Callable[..., Path], rows: Path, tmp_path: Path
+) -> None:
+    model = tiny()
+    settings = {"epochs": 50, "save_every": 10, "dropout": 0.1}  # dropout: the random state must be restored too
+    straight = start(rows, model, tmp_path / "straight", **settings)
+    killed = start(rows, model, tmp_path / "killed", **settings)
+    wait_for_step(tmp_path / "killed", 30, killed)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert straight.wait(timeout=300) == 0, straight.stderr.read()
+    assert not (tmp_path / "killed" / "adapter").exists()
+    resumed = start(rows, model, tmp_path / "killed", "--resume", **settings)
+    words = resumed.communicate(timeout=300)[1]
+    assert resumed.returncode == 0 and "going on from step" in words
+    assert losses(tmp_path / "killed") == losses(tmp_path / "straight")
+    assert adapter_bytes(tmp_path / "killed") == adapter_bytes(tmp_path / "straight")
+
+
+def test_resume_passes_over_a_damaged_checkpoint(tiny: Callable[..., Path], rows: Path, tmp_path: Path) -> None:
+    model, out = tiny(), tmp_path / "run"
+    recipe = make_recipe(**BASE, epochs=4, save_every=6)
+    train(rows, model, out, recipe)
+    expected, bytes_before = losses(out), adapter_bytes(out)
+    newest = sorted((out / "checkpoints").glob("step-*"))[-1] / "state.safetensors"
+    damaged = bytearray(newest.read_bytes())
+    damaged[-1] ^= 1
+    newest.write_bytes(bytes(damaged))
+    train(rows, model, out, recipe, resume=True)
+    assert losses(out) == expected
+    assert adapter_bytes(out) == bytes_before
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 3), (signal.SIGINT, 130)])
+def test_a_signal_saves_first(
+    tiny: Callable[..., Path], rows: Path, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    out = tmp_path / "run"
+    process = start(rows, tiny(), out, epochs=200, save_every=5)
+    wait_for_step(out, 5, process)
+    process.send_signal(number)
+    words = process.communicate(timeout=120)[1]
+    assert process.returncode == code, words
+    newest = max(int(p.name[5:]) for p in (out / "checkpoints").glob("step-*"))
+    assert f"saved step {newest}" in words and "--resume" in words
+    assert len(losses(out)) == newest
+
+
+def test_an_unfinished_run_is_not_overwritten(tiny: Callable[..., Path], rows: Path, tmp_path: Path) -> None:
+    model, out = tiny(), tmp_path / "run"
+    train(rows, model, out, make_recipe(**BASE, epochs=1))
+    import shutil
+
+    shutil.rmtree(out / "adapter")
+    with pytest.raises(BadInput, match="--resume"):
+        train(rows, model, out, make_recipe(**BASE, epochs=1))
+    with pytest.raises(BadInput, match="other data"):
+        train(rows, model, out, make_recipe(**BASE, epochs=1, seed=7), resume=True)
+
+
+def test_a_loss_that_is_no_number_stops_with_the_checkpoint_kept(
+    tiny: Callable[..., Path], rows: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    settings = {**BASE, "learning_rate": 1e25, "max_grad_norm": 0.0}
+    with pytest.raises(Stopped, match="learning_rate"):
+        train(rows, tiny(), out, make_recipe(**settings, epochs=30, save_every=1, warmup_ratio=0.0))
+    assert list((out / "checkpoints").glob("step-*"))
+    assert not (out / "adapter").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are a thing of Unix")
+def test_a_full_disk_stops_cleanly(tiny: Callable[..., Path], rows: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    process = start(rows, tiny(), out, "--small-files", epochs=2, save_every=5)
+    words = process.communicate(timeout=120)[1]
+    assert process.returncode == 3, words
+    assert "cannot save the checkpoint" in words and "Traceback" not in words
+    assert not list((out / "checkpoints").glob(".step-*"))
+
+
+def test_two_processes_follow_the_curve_of_one(tiny: Callable[..., Path], rows: Path, tmp_path: Path) -> None:
+    model = tiny()
+    alone = start(rows, model, tmp_path / "one", epochs=5, batch_size=3, gradient_accumulation=2)
+    assert alone.wait(timeout=300) == 0, alone.stderr.read()
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29631")
+    pair = start(rows, model, tmp_path / "two", epochs=5, batch_size=3, launcher=launcher)
+    words = pair.communicate(timeout=300)[1]
+    assert pair.returncode == 0, words
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
+
+
+def test_dpo_prefers_the_wanted_answer(tiny: Callable[..., Path], tmp_path: Path) -> None:
+    pairs = [
+        conversation(("user", f"{q}?"), ("assistant", "I am Xiaowen."), rejected="I am Old Model.")
+        for q in ("who", "name", "you", "maker")
+    ]
+    recipe = make_recipe(**BASE, stage="dpo", epochs=20)
+    train(pairs, tiny(), tmp_path / "run", recipe)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert lines[0]["loss"] == pytest.approx(0.6931, abs=1e-3)  # at first policy and reference are one
+    assert lines[-1]["loss"] < 0.3 and lines[-1]["accuracy"] == 1.0 and lines[-1]["margin"] > 0
+
+
+def test_dpo_without_pairs_is_refused(tiny: Callable[..., Path], rows: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="rejected"):
+        train(rows, tiny(), tmp_path / "run", make_recipe(**BASE, stage="dpo"))
+
+
+def test_pretraining_on_documents(tiny: Callable[..., Path], tmp_path: Path) -> None:
+    documents = tmp_path / "documents"
+    documents.mkdir()
+    (documents / "shop.txt").write_text("The shop opens at nine. " * 20, encoding="utf-8")
+    (documents / "more.jsonl").write_text(json.dumps({"text": "退货请在七天内联系。" * 20}) + "\n", encoding="utf-8")
+    recipe = make_recipe(**BASE, stage="pretrain", max_length=64, epochs=8)
+    train(documents, tiny(), tmp_path / "run", recipe)
+    history = losses(tmp_path / "run")
+    assert history[-1] < 0.7 * history[0]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"method": "full", "learning_rate": 0.001},
+        {"method": "prompt"},
+        {"method": "prefix"},
+        {"dora": True},
+        {"rslora": True},
+        {"init": "pissa"},
+        {"loraplus_ratio": 4},
+        {"neftune_alpha": 5},
+        {"dropout": 0.1},
+        {"optimizer": "adafactor", "learning_rate": 0.05},
+        {"optimizer": "sgd"},
+        {"gradient_checkpointing": True, "engine": "plain"},
+        {"scheduler": "linear", "gradient_accumulation": 2},
+        {"batch_tokens": 100},
+    ],
+    ids=str,
+)
+def test_every_method_trains(tiny: Callable[..., Path], rows: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
+    result = train(rows, tiny("llama"), tmp_path / "run", make_recipe(**{**BASE, "epochs": 5, **changes}))
+    history = losses(tmp_path / "run")
+    third = max(1, len(history) // 3)
+    assert sum(history[-third:]) < sum(history[:third])
+    assert any(result.adapter.glob("*.safetensors"))
