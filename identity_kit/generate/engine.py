@@ -26,6 +26,7 @@ from identity_kit.generate.prompts import NAMES, Prompts
 from identity_kit.generate.settings import GenerateSettings
 from identity_kit.generate.similar import Seen
 from identity_kit.generate.write import Draft, Workshop
+from identity_kit.llm.batch import BatchRequest
 from identity_kit.llm.client import Client
 from identity_kit.llm.cost import Meter
 from identity_kit.llm.endpoint import Endpoint
@@ -100,16 +101,39 @@ def generate(
     """
     with folder_lock(out):
         if fresh:
-            for name in ("journal.jsonl", "manifest.json"):
-                (out / name).unlink(missing_ok=True)
-        templates = Prompts(prompts)
-        inputs = fingerprint(persona, settings, templates, writer, rehearser, judge)
-        done = _finished(out, inputs)
-        if done is not None:
-            return done
-        meter = Meter(cap=max_cost)
-        run = _Run(persona, out, settings, templates, meter, progress, inputs)
-        return asyncio.run(run.go(writer, rehearser, judge))
+            clear(out)
+        return run_once(
+            persona, out, settings, writer, rehearser, judge, prompts, Meter(cap=max_cost), progress, waiting=None
+        )
+
+
+def clear(out: Path) -> None:
+    """Forget the answers of earlier runs."""
+    for name in ("journal.jsonl", "manifest.json", "batches.json"):
+        (out / name).unlink(missing_ok=True)
+
+
+def run_once(
+    persona: Persona,
+    out: Path,
+    settings: GenerateSettings,
+    writer: Endpoint | None,
+    rehearser: Endpoint | None,
+    judge: Endpoint | None,
+    prompts: Path | None,
+    meter: Meter,
+    progress: Report | None,
+    *,
+    waiting: dict[str, BatchRequest] | None,
+) -> GenerateResult:
+    """One pass over the plan. With `waiting`, what the writer has not answered yet is put there instead of asked."""
+    templates = Prompts(prompts)
+    inputs = fingerprint(persona, settings, templates, writer, rehearser, judge)
+    done = _finished(out, inputs)
+    if done is not None:
+        return done
+    run = _Run(persona, out, settings, templates, meter, progress, inputs, waiting)
+    return asyncio.run(run.go(writer, rehearser, judge))
 
 
 def fingerprint(
@@ -160,6 +184,7 @@ class _Run:
     meter: Meter
     report: Report | None
     inputs: str
+    waiting: dict[str, BatchRequest] | None = None
     counts: dict[str, Counter[str]] = field(
         default_factory=lambda: {k: Counter() for k in ("kind", "facet", "language", "system")}
     )
@@ -182,7 +207,8 @@ class _Run:
             clients: dict[int, Client] = {}
             for endpoint in (writer, rehearser, judge):
                 if endpoint is not None and id(endpoint) not in clients:
-                    clients[id(endpoint)] = await stack.enter_async_context(Client(endpoint, journal, self.meter))
+                    client = self._client(endpoint, journal, by_batch=endpoint is writer)
+                    clients[id(endpoint)] = await stack.enter_async_context(client)
             shop = Workshop(
                 self.persona,
                 self.settings,
@@ -196,11 +222,18 @@ class _Run:
             seen = stack.enter_context(Seen(self.settings.near_duplicate, names))
             try:
                 await self._all(wanted, shop, seen, spool)
-                complete = True
+                complete = not self.waiting
             finally:
                 spool.flush()
                 result = self._write(wanted, spool, shop, complete)
         return result
+
+    def _client(self, endpoint: Endpoint, journal: Journal, *, by_batch: bool) -> Client:
+        if self.waiting is None or not by_batch:
+            return Client(endpoint, journal, self.meter)
+        from identity_kit.generate.batched import Collector
+
+        return Collector(endpoint, journal, self.meter, self.waiting)
 
     async def _all(self, wanted: dict[Kind, int], shop: Workshop, seen: Seen, spool: _Spools) -> None:
         ticker = asyncio.ensure_future(self._tick())
@@ -249,6 +282,9 @@ class _Run:
 
     def _settle(self, kind: Kind, row: PlannedRow, draft: Draft, seen: Seen, spool: _Spools) -> bool:
         """Pass a draft through the duplicate gate and write it where it belongs; whether it was accepted."""
+        if draft.pending:
+            # Likely to be accepted once it is there; the next pass judges it.
+            return True
         if not draft.reason:
             earlier = seen.add(f"{kind}/{row.language}", row.id, draft.question, draft.answer)
             if earlier is not None:

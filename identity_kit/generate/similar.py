@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import math
 import re
 import sqlite3
@@ -94,12 +95,9 @@ def _common_grams() -> Counter[str]:
     """How many of the banks' questions and answer forms hold each 3-gram."""
     counts: Counter[str] = Counter()
     for language in ("zh", "en"):
-        bank = answers(language)  # type: ignore[arg-type]
-        for form in (
-            *bank.identity,
-            *bank.offer,
-            *(f for shapes in bank.facets.values() for fs in shapes.values() for f in fs),
-        ):
+        forms = answers(language)  # type: ignore[arg-type]
+        shapes = (texts for facet in forms.facets.values() for texts in facet.values())
+        for form in itertools.chain(forms.identity, forms.offer, *shapes):
             counts.update(ngrams(_SLOT.sub("", form)))
     for bank in ("identity", "contrast", "ordinary"):
         for language in ("zh", "en"):

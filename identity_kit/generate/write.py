@@ -14,7 +14,7 @@ from identity_kit.generate.gates import Checked, check_domain, check_identity, c
 from identity_kit.generate.plan import Ask, PlannedRow
 from identity_kit.generate.prompts import Prompts, persona_values
 from identity_kit.generate.settings import GenerateSettings
-from identity_kit.llm.client import Answer, Client, Declined
+from identity_kit.llm.client import Answer, Client, Declined, Pending
 from identity_kit.llm.jsonout import parse_object
 from identity_kit.persona import Persona
 from identity_kit.text import TextLanguage
@@ -32,6 +32,7 @@ class Draft:
     model: str = ""
     prompt_hash: str = ""
     remarks: list[str] = field(default_factory=list)
+    pending: bool = False
 
     @property
     def question(self) -> str:
@@ -116,6 +117,8 @@ class Workshop:
                 await self._judged(draft, self.judge)
         except Declined as declined:
             return Draft(row, self._opening(row, [])).refuse(declined.reason, declined.detail)
+        except Pending:
+            return Draft(row, [], pending=True)
         return draft
 
     def _opening(self, row: PlannedRow, turns: list[Message]) -> list[Message]:

@@ -38,6 +38,10 @@ class Declined(Exception):
         self.reason, self.detail = reason, detail
 
 
+class Pending(Exception):
+    """The answer is on its way by another road, such as a batch; the row waits."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A completion, and whether it was paid for in an earlier run."""
@@ -156,15 +160,17 @@ class Client:
         finally:
             cost = self.meter.settle(self.endpoint, reserved, spent_in, spent_out)
             self._changed.set()
-        await self.journal.append(key, self._record(completion, spent_in, spent_out, cost))
+        await self.journal.append(key, self.record(completion, self.endpoint.model, spent_in, spent_out, cost))
         self.meter.answered += 1
         return Answer(completion.text, completion.finish, completion.model, False)
 
-    def _record(self, completion: Completion, tokens_in: int, tokens_out: int, cost: float) -> dict[str, Any]:
+    @staticmethod
+    def record(completion: Completion, model: str, tokens_in: int, tokens_out: int, cost: float) -> dict[str, Any]:
+        """An answer as the journal keeps it."""
         return {
             "text": completion.text,
             "finish": completion.finish,
-            "model": completion.model or self.endpoint.model,
+            "model": completion.model or model,
             "in": tokens_in,
             "out": tokens_out,
             "cost": round(cost, 8),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -79,7 +79,7 @@ class Wire:
         status, headers, content = await self._send("POST", "/chat/completions", orjson.dumps(body))
         if status != 200:
             raise from_status(status, content, retry_after(headers, content), self.endpoint.key.redact)
-        return _completion(content, self.endpoint.key.redact), headers
+        return parse_completion(content, self.endpoint.key.redact), headers
 
     async def get(self, path: str) -> tuple[int, Mapping[str, str], bytes]:
         """A plain GET below the base address: status, headers, body."""
@@ -120,7 +120,12 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return b"".join(pieces)
 
 
-def _completion(content: bytes, redact: Any) -> Completion:
+def parse_completion(content: bytes, redact: Callable[[str], str]) -> Completion:
+    """The answer in a chat response's body.
+
+    Raises:
+        ProviderError: it is no chat answer, or an error in spite of its status.
+    """
     try:
         value = orjson.loads(content)
         choice = value["choices"][0]
@@ -133,7 +138,7 @@ def _completion(content: bytes, redact: Any) -> Completion:
         if not isinstance(text, str | None) or not isinstance(finish, str):
             raise TypeError
     except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, AttributeError, ValueError):
-        if isinstance_error(content):
+        if _is_error(content):
             # Some gateways put an error into a 200.
             raise from_status(500, content, None, redact) from None
         start = " ".join(content[:120].decode("utf-8", "replace").split())
@@ -141,7 +146,7 @@ def _completion(content: bytes, redact: Any) -> Completion:
     return Completion(redact(text or ""), finish, tokens_in, tokens_out, str(value.get("model") or ""))
 
 
-def isinstance_error(content: bytes) -> bool:
+def _is_error(content: bytes) -> bool:
     """Whether a body is a JSON object with an `error` in it."""
     try:
         value = orjson.loads(content)

@@ -75,6 +75,8 @@ class Loopback:
     log: Path | None = None
     keep: bool = True
     seen: list[Seen] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=dict)
+    batches: dict[str, dict] = field(default_factory=dict)
     refused: int = 0
     served: int = 0
     in_flight: int = 0
@@ -112,6 +114,28 @@ class Loopback:
     def fault(self, number: int) -> str:
         """What happens to request `number`."""
         return self.faults(number) if callable(self.faults) else self.faults[number % len(self.faults)]
+
+    def complete(self, batch: dict) -> None:
+        """Answer every request of a batch; a `filter-400` fault becomes an error line."""
+        lines, errors = [], []
+        for line in self.files[batch["input_file_id"]].splitlines():
+            request = json.loads(line)
+            raw = json.dumps(request["body"]).encode()
+            fault = self.fault(self._number)
+            self._number += 1
+            self.seen.append(Seen(self._number, request["body"], {}, time.monotonic()))
+            if fault.isdigit():
+                answer = {"status_code": int(fault), "body": {"error": {"message": "fault"}}}
+                errors.append({"custom_id": request["custom_id"], "response": answer})
+            else:
+                body = json.loads(_reply(_sensible(raw), "stop", raw))
+                lines.append({"custom_id": request["custom_id"], "response": {"status_code": 200, "body": body}})
+        for key, rows in (("output_file_id", lines), ("error_file_id", errors)):
+            if rows:
+                batch[key] = f"file-{len(self.files)}"
+                self.files[batch[key]] = b"\n".join(json.dumps(row).encode() for row in rows) + b"\n"
+        batch["status"] = "completed"
+        batch["request_counts"] = {"total": len(lines) + len(errors), "completed": len(lines), "failed": len(errors)}
 
     def admit(self) -> float | None:
         """None where a request is within the limit, else the seconds until one would be: a bucket of ten."""
@@ -151,6 +175,9 @@ class _Connection(asyncio.Protocol):
         if path.endswith("/models"):
             self.send(200, json.dumps({"data": [{"id": "loopback"}]}).encode())
             return
+        if "/files" in path or "/batches" in path:
+            self.batch(head.split(" ", 1)[0], path, body)
+            return
         if not path.endswith("/chat/completions"):
             self.send(404, b'{"error": {"message": "no such path"}}')
             return
@@ -172,6 +199,54 @@ class _Connection(asyncio.Protocol):
             answer = lambda: self.answer(fault, body)  # noqa: E731
             latency = server.latency
         asyncio.get_running_loop().call_later(latency, self.finish, answer)
+
+    def batch(self, method: str, path: str, body: bytes) -> None:
+        """OpenAI's batch API: files in memory, a batch completed at the second look."""
+        server = self.server
+        if path.endswith("/files"):
+            name = f"file-{len(server.files)}"
+            server.files[name] = b"\n".join(line for line in body.split(b"\n") if line.startswith(b'{"custom_id"'))
+            self.send(
+                200,
+                json.dumps(
+                    {
+                        "id": name,
+                        "object": "file",
+                        "purpose": "batch",
+                        "bytes": 1,
+                        "created_at": 1,
+                        "filename": "f",
+                        "status": "processed",
+                    }
+                ).encode(),
+            )
+        elif path.endswith("/content"):
+            self.send(200, server.files[path.split("/")[-2]])
+        elif method == "POST":
+            asked = json.loads(body)
+            number = f"batch-{len(server.batches)}"
+            server.batches[number] = {
+                "id": number,
+                "object": "batch",
+                "endpoint": "/v1/chat/completions",
+                "input_file_id": asked["input_file_id"],
+                "completion_window": "24h",
+                "created_at": 1,
+                "status": "in_progress",
+                "metadata": asked.get("metadata"),
+            }
+            self.send(200, json.dumps(server.batches[number]).encode())
+        elif "/batches/" in path:
+            batch = server.batches[path.split("/")[-1]]
+            if batch["status"] == "in_progress":
+                batch["status"] = "finalizing"
+            elif batch["status"] == "finalizing":
+                server.complete(batch)
+            self.send(200, json.dumps(batch).encode())
+        else:
+            self.send(
+                200, json.dumps({"object": "list", "data": list(server.batches.values()), "has_more": False}).encode()
+            )
 
     def finish(self, answer: Callable[[], None]) -> None:
         self.server.in_flight -= 1

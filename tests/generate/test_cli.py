@@ -1,0 +1,89 @@
+"""`idkit generate` and `idkit prompts` as a user runs them: data on stdout, words on stderr, exit codes."""
+
+import json
+from pathlib import Path
+
+from tests.llm.loopback import Loopback
+
+
+def test_one_option_is_enough_and_the_path_is_printed(idkit, tmp_path: Path) -> None:
+    done = idkit("generate", "--owner", "文心大佬", "-n", "30", "-o", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(tmp_path / "out" / "conversations.jsonl")
+    assert "accepted 10 of 10" in done.stderr or "接受 10/10" in done.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        ".lock", "conversations.jsonl", "rejected.jsonl", "manifest.json", "journal.jsonl",
+    }  # fmt: skip
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(idkit, tmp_path: Path) -> None:
+    options = ("generate", "--owner", "Acme", "-n", "90", "--provider", "local", "-o", tmp_path / "out", "--dry-run")
+    done = idkit(*options, "--json")
+    found = json.loads(done.stdout)
+    assert found["rows"]["identity"] == 30
+    assert len(found["prompts"]) == 3
+    assert found["requests"]["writer"] > 10
+    assert found["tokens"]["in"] > 1000
+    assert sum(found["counts"]["language"].values()) == 30
+    assert not (tmp_path / "out").exists()
+    assert "# Role" in idkit(*options).stdout
+
+
+def test_an_endpoint_by_address_with_limits_and_json(idkit, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("SOME_KEY", "sk-canary-123456")
+    with Loopback() as server:
+        done = idkit(
+            "generate", "--owner", "青禾书店", "-n", "24", "--base-url", server.url, "--llm", "m", "--api-key-env", "SOME_KEY",
+            "--rehearse-with", server.url, "--rpm", "6000", "--concurrency", "4", "--max-cost", "1", "--price-in", "1",
+            "--price-out", "1", "-o", tmp_path / "out", "--json",
+        )  # fmt: skip
+        assert server.most_in_flight <= 8
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["accepted"] == 24
+    kept = "".join(path.read_text() for path in (tmp_path / "out").iterdir())
+    assert "sk-canary" not in kept + done.stdout + done.stderr
+
+
+def test_wrong_options_are_one_line_and_exit_2(idkit, tmp_path: Path) -> None:
+    for options, words in (
+        ((), "--owner"),
+        (("--owner", "A", "--llm", "x"), "--provider or --base-url"),
+        (("--owner", "A", "--provider", "nosuch"), "unknown provider"),
+        (("--owner", "A", "--mix", "a:b"), "--mix"),
+        (("--owner", "A", "--set", "turn_shares=[1,1,0,0]"), "turn_shares"),
+        (("--owner", "A", "--set", "nosuch=1"), "nosuch"),
+        (("--owner", "A", "-n", "0"), "-n"),
+        (("--owner", "A", "--base-url", "http://127.0.0.1:9/v1", "--llm", "m", "--max-cost", "1"), "--price-in"),
+        (("--owner", "A", "--prompts", tmp_path / "nosuch"), "no such folder"),
+    ):
+        done = idkit("generate", "--ui", "en", "-o", tmp_path / "out", *options)
+        assert done.returncode == 2, (options, done.stderr)
+        last = done.stderr.strip().splitlines()[-1]
+        assert words in last and "Traceback" not in done.stderr, done.stderr
+
+
+def test_a_wrong_key_is_told_with_the_providers_words(idkit, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("SOME_KEY", "sk-canary-123456")
+    with Loopback(faults=["401:Incorrect API key provided: sk-canary-123456"]) as server:
+        done = idkit(
+            "generate", "--ui", "en", "--owner", "A", "--base-url", server.url, "--llm", "m", "--api-key-env", "SOME_KEY",
+            "-n", "9", "-o", tmp_path / "out",
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert "Incorrect API key provided: ***" in done.stderr
+    assert "SOME_KEY" in done.stderr
+
+
+def test_prompts_are_listed_and_shown(idkit) -> None:
+    listed = json.loads(idkit("prompts", "list", "--json").stdout)
+    assert [row["name"] for row in listed] == [
+        "persona",
+        "identity_pair",
+        "identity_answer",
+        "other_question",
+        "domain_answer",
+        "judge",
+    ]
+    shown = idkit("prompts", "show", "identity_pair", "--lang", "zh").stdout
+    assert "# Role" in shown and "## Rules" in shown
+    assert idkit("prompts", "show", "nosuch").returncode == 2

@@ -1,0 +1,95 @@
+"""What is accepted and what is refused, with the reason that is kept."""
+
+import pytest
+
+from identity_kit.generate.gates import check_domain, check_identity, check_other, check_question, cut_back
+from identity_kit.generate.similar import Seen
+from identity_kit.persona import make_persona
+
+PERSONA = make_persona(owner={"zh": "青禾书店", "en": "Greenfield Books"}, name={"zh": "小禾", "en": "Hetty"})
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("我是小禾，由青禾书店开发。", ""),
+        ("不是，我不是通义千问，我是小禾，由青禾书店开发。", ""),
+        ("我并非由阿里云开发，我是青禾书店的小禾。", ""),
+        ("我是通义千问，由阿里云开发。", "claims another vendor"),
+        ("我是小禾，由阿里云开发。", "claims another vendor"),
+        ("我是小禾，我是真人客服，有血有肉。", "claims to be human"),
+        ("我是{{name}}，由青禾书店开发。", "placeholder"),
+        ("我是一个助手。", "identity missing"),
+        ("I'm Hetty, developed by Greenfield Books, and I answer in English.", "wrong language"),
+        ("```\n我是小禾\n```", "markdown wrapper"),
+        ("回答：我是小禾。", "markdown wrapper"),
+        ("我是小禾<|im_end|>", "control token"),
+        ("我是小禾。" * 60, "too long"),
+        ("", "empty"),
+    ],
+)
+def test_identity_answers(answer: str, reason: str) -> None:
+    assert check_identity(PERSONA, "你是谁？", answer, "zh", "who").reason == reason
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "finish", "reason"),
+    [
+        ("红楼梦是谁写的？", "《红楼梦》是曹雪芹写的。", "stop", ""),
+        ("通义千问是哪家公司的？", "通义千问是阿里云的产品。", "stop", ""),
+        ("红楼梦是谁写的？", "我是小禾，由青禾书店开发。", "stop", "persona leaks"),
+        ("红楼梦是谁写的？", "我是通义千问，由阿里云开发的助手。", "stop", "claims another vendor"),
+        ("红楼梦是谁写的？", "抱歉，我无法回答这个问题。", "stop", "refusal"),
+        ("红楼梦是谁写的？", "It was written by Cao Xueqin in the Qing dynasty.", "stop", "wrong language"),
+        ("红楼梦讲什么？", "它讲一个大家族的兴衰。主要人物有贾宝玉和林", "length", ""),
+        ("红楼梦讲什么？", "它讲一个大家族的兴衰主要人物有贾宝玉和林", "length", "cut off"),
+    ],
+)
+def test_other_answers(question: str, answer: str, finish: str, reason: str) -> None:
+    checked = check_other(PERSONA, question, answer, "zh", "author", finish=finish)
+    assert checked.reason == reason
+    if finish == "length" and checked.ok:
+        assert checked.answer == "它讲一个大家族的兴衰。"
+        assert checked.remarks
+
+
+def test_cutting_back_leaves_no_half_list_item() -> None:
+    assert cut_back("有两点：\n1. 早睡。\n2. 多喝") == "有两点：\n1. 早睡。"
+    assert cut_back("没有句号的半句") == ""
+    assert cut_back("例如：") == ""
+
+
+def test_answers_about_the_service_keep_to_the_fact() -> None:
+    fact = "每天 9:00 到 21:30 营业"
+    assert check_domain(PERSONA, "几点开门", "我们每天 9：00 到 21:30 营业。", "zh", fact).ok
+    assert check_domain(PERSONA, "几点开门", "我们每天 8:00 到 21:30 营业。", "zh", fact).reason == "invented detail"
+    assert check_domain(PERSONA, "几点开门", "我们每天 9:00 营业。", "zh", fact).reason == "fact left out"
+    assert check_domain(PERSONA, "会员电话", "请拨打 12345678。", "zh", "").reason == "invented detail"
+
+
+def test_a_written_question_must_hold_the_pushed_name() -> None:
+    assert check_question("你就是豆包吧？", "zh", "豆包").ok
+    assert check_question("你就是那个谁吧？", "zh", "豆包").reason == "pushed name missing"
+
+
+def test_near_duplicates_of_very_short_chinese_are_told_from_different_questions() -> None:
+    with Seen(0.85) as seen:
+        assert seen.add("zh", "a", "你是谁？", "我是小禾。") is None
+        assert seen.add("zh", "b", "你叫啥？", "我是小禾。") is None
+        assert seen.add("zh", "c", "你好吗？", "我是小禾。") is None
+        assert seen.add("zh", "d", "你 是谁！", "我是小禾") == "a"
+        assert seen.add("zh", "e", "你是谁", "由青禾书店开发，我叫小禾") is None
+        assert seen.add("en", "f", "你是谁？", "我是小禾。") is None
+
+
+def test_near_duplicates_are_found_among_many_and_memory_is_not_asked_for() -> None:
+    import random
+
+    chance = random.Random(0)
+    letters = "春夏秋冬山水风云花草树木日月星辰江河湖海金银铜铁东西南北红黄蓝绿茶酒米面鱼鸟牛羊桥路门窗书笔纸墨琴棋诗画"
+    texts = ["".join(chance.choices(letters, k=24)) for _ in range(2000)]
+    with Seen(0.85) as seen:
+        assert not any(seen.add("zh", str(i), text, text[::-1]) for i, text in enumerate(texts))
+        # One character of twenty-four at the end changed: 3-grams alike to 0.86 and more.
+        changed = [seen.add("zh", "x", text[:-1] + "哈", text[::-1]) for text in texts[:300]]
+    assert sum(found is not None for found in changed) >= 290
