@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--mix",
         metavar="1:N",
-        default="1:2",
+        default=None,
         help=tr("每行身份数据配几行其他数据（1:2）", "other rows to each identity row (1:2)"),
     )
     what.add_argument("--lang", choices=("zh", "en", "both"), help=tr("数据的语言", "language of the data"))
@@ -179,11 +179,13 @@ def _settings(args: argparse.Namespace, persona: Any) -> GenerateSettings:
         except json.JSONDecodeError:
             fields[key.strip()] = value
     try:
-        if args.rows is None:
+        mix = _mix(args.mix or "1:2")
+        if args.rows is None and args.mix is None:
             return GenerateSettings.model_validate(fields)
-        if args.rows < 1:
+        rows = 550 if args.rows is None else args.rows
+        if rows < 1:
             raise BadInput(tr("至少 1 行", "at least 1 row"), where="-n")
-        return settings_for(args.rows, _mix(args.mix), facts=len(persona.facts), **fields)
+        return settings_for(rows, mix, facts=len(persona.facts), **fields)
     except ValidationError as error:
         key = ".".join(map(str, error.errors()[0]["loc"]))
         known = ", ".join(GenerateSettings.model_fields)
@@ -254,17 +256,20 @@ def _judge(args: argparse.Namespace) -> Endpoint | None:
 @contextlib.contextmanager
 def _rehearser(args: argparse.Namespace, settings: GenerateSettings) -> Any:
     """The endpoint of the model to be tuned: an address as it is, a model served here for the while."""
-    from identity_kit.llm.endpoint import Endpoint, make_endpoint
+    from identity_kit.llm.endpoint import Endpoint, is_loopback, make_endpoint
 
     target = args.rehearse_with
     if not target or not settings.contrast + settings.rehearsal:
         yield None
     elif target.startswith(("http://", "https://")):
+        local = is_loopback(target)
         yield make_endpoint(
             base_url=target,
             model=args.rehearse_llm or "local",
             key_variable=args.api_key_env,
             concurrency=args.concurrency,
+            price_in=0.0 if local else args.price_in,
+            price_out=0.0 if local else args.price_out,
         )
     else:
         from identity_kit.models.resolve import gguf_file
@@ -272,7 +277,9 @@ def _rehearser(args: argparse.Namespace, settings: GenerateSettings) -> Any:
 
         path = gguf_file(target)
         with local_server(path, slots=8) as server:
-            yield Endpoint(base_url=server.base_url, model=path.stem, concurrency=server.slots)
+            yield Endpoint(
+                base_url=server.base_url, model=path.stem, concurrency=server.slots, price_in=0.0, price_out=0.0
+            )
 
 
 def _tell(result: GenerateResult, *, as_json: bool) -> None:
