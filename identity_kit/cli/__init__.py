@@ -20,6 +20,7 @@ from identity_kit.ui import tr
 COMMANDS = (
     "run",
     "init",
+    "generate",
     "rename",
     "convert",
     "check",
