@@ -354,7 +354,7 @@ def _without_subject(
 ) -> str:
     """No first person before the mention in its sentence: a bare answer, a form, or talk about somebody else."""
     last_clause = _CLAUSE.split(before)[-1]
-    if _FIELD.search(before):
+    if _FIELD.search(before) or (asked_self and re.search(r"(?:填|填写|写上?|署)\s*[:\"']*\s*$", before)):
         return "claim"
     if _HYPOTHESIS.search(before) or _ATTRIBUTION.search(before) or _TOPIC.search(last_clause):
         return ""

@@ -123,7 +123,9 @@ def improve(
             card = _measure(source, number)
             kept = better(card, best_card, targets)
             rounds.append(_round(number, more, card, targets, kept, time.monotonic() - began))
-            shutil.rmtree(source.merged(best if kept else number), ignore_errors=True) if best or not kept else None
+            beaten = best if kept else number
+            if beaten:  # round 0 is the run's own model
+                shutil.rmtree(source.merged(beaten), ignore_errors=True)
             if kept:
                 best, best_card = number, card
             _save(source, rounds, best)
@@ -279,7 +281,7 @@ def _mix(source: _Source, folder: Path, kept: Sequence[int], replay: int, seed: 
 def _measure(source: _Source, number: int) -> Card:
     """The round's card on the development probes; the base model is asked only what must not get worse."""
     from identity_kit.evaluate import SUITES, Condition, evaluate, load_probes
-    from identity_kit.evaluate.answerers import folder_answerer, folder_fingerprint
+    from identity_kit.evaluate.answerers import folder_answerer, folder_fingerprint, release
 
     folder, merged = source.folder(number), source.merged(number)
     if (folder / "report.json").is_file() and number == 0:
@@ -289,7 +291,9 @@ def _measure(source: _Source, number: int) -> Card:
         Condition("tuned", folder_answerer(merged), fingerprint=folder_fingerprint(merged)),
     ]
     probes = load_probes(split="dev", suites=SUITES)
-    return evaluate(conditions, source.persona, probes=probes, out=folder, cache=source.home / "answers.jsonl")
+    card = evaluate(conditions, source.persona, probes=probes, out=folder, cache=source.home / "answers.jsonl")
+    release()  # training needs the memory
+    return card
 
 
 def _finish(source: _Source, best: int) -> Card:

@@ -24,7 +24,7 @@ def normalise(text: str) -> str:
     '你是谁ok'
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(c for c in folded if unicodedata.category(c)[0] in "LN")
+    return "".join(filter(str.isalnum, folded))
 
 
 def ngrams(text: str, n: int = 3) -> frozenset[str]:

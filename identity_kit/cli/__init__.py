@@ -29,7 +29,10 @@ COMMANDS = (
     "improve",
     "export",
     "chat",
+    "serve",
+    "web",
     "models",
+    "prompts",
     "doctor",
 )
 

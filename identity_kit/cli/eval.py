@@ -208,7 +208,7 @@ def _evaluate(args: argparse.Namespace, persona: Persona, probes: list[Probe]) -
             out=_out(args),
             subject=TUNED if "tuned" in names else "",
             max_new_tokens=args.max_new_tokens,
-            hashes=dict(provenance(tuned, base, _run_folder(args))),
+            hashes=dict(provenance(tuned, base, system, _run_folder(args))),
             settings={"model": args.model, "base": base_name or None},
             texts=retention_texts(),
             harness=harness,

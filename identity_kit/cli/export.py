@@ -60,6 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ),
     )
     parser.add_argument(
+        "--parity-probes",
+        type=int,
+        metavar="N",
+        help=tr("每个项目最多测几题（默认全部）", "ask at most N probes a suite (all)"),
+    )
+    parser.add_argument(
         "--push",
         metavar="OWNER/NAME",
         help=tr("再推到 hub，用您自己的登录", "then push it to the hub with your own login"),
@@ -79,11 +85,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int | None:
     from identity_kit import ui
+    from identity_kit.errors import BadInput
     from identity_kit.export.folder import check_replaceable
     from identity_kit.export.gguf import quantisation_names
     from identity_kit.export.make import export_run
     from identity_kit.export.source import find_source
 
+    if args.parity_probes is not None and args.parity_probes < 1:
+        raise BadInput(tr("至少 1 题", "at least 1 probe"), where="--parity-probes")
     quantisations = quantisation_names(args.quantize)
     source = find_source(args.run_folder, persona_from(args) if args.owner or args.persona else None)
     check_replaceable(args.output)
@@ -134,7 +143,7 @@ def _parity(args: argparse.Namespace, out: Path, persona: Persona) -> int:
     from identity_kit.errors import DONE, WANTING
     from identity_kit.parity import measure_parity, show_parity
 
-    parity = measure_parity(args.run_folder, out, persona)
+    parity = measure_parity(args.run_folder, out, persona, limit=args.parity_probes, base=_base(args.base))
     show_parity(parity)
     return WANTING if parity.losses else DONE
 

@@ -13,7 +13,9 @@ EXAMPLES = ("idkit improve runs/wenxin", "idkit improve runs/wenxin --targets re
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", metavar="RUN", type=Path, help=tr("idkit run 的运行目录", "a run folder of idkit run"))
+    parser.add_argument(
+        "folder", metavar="RUN", type=Path, help=tr("idkit run 的运行目录", "a run folder of idkit run")
+    )
     parser.add_argument(
         "--targets",
         metavar="A=X,B=Y",

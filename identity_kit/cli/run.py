@@ -131,7 +131,7 @@ def _writer(args: argparse.Namespace):  # type: ignore[no-untyped-def]
         raise BadInput(tr("--base-url 和 --llm 要一起给", "--base-url and --llm go together"))
     from identity_kit.llm.endpoint import make_endpoint
 
-    return make_endpoint(base_url=args.base_url, model=args.llm, api_key_env=args.api_key_env)
+    return make_endpoint(base_url=args.base_url, model=args.llm, key_variable=args.api_key_env)
 
 
 def _slug(name: str) -> str:

@@ -147,8 +147,12 @@ def rendered_prompts(folder: Path | None) -> dict[str, str]:
     return rendered
 
 
-def provenance(subject: Subject, base: Subject | None, run: Path | None) -> Iterator[tuple[str, str]]:
-    """Name and SHA-256 of what stands behind the answers: models, templates, and a run's training data."""
+def provenance(
+    subject: Subject, base: Subject | None, system: Mapping[str, str], run: Path | None
+) -> Iterator[tuple[str, str]]:
+    """Name and SHA-256 of what stands behind the answers: models, templates, system prompts, a run's training data."""
+    for language, text in system.items():
+        yield f"system prompt: {language}", sha256_text(text)
     for label, one in ((TUNED, subject), (BASE, base)):
         if one is None:
             continue
@@ -160,5 +164,9 @@ def provenance(subject: Subject, base: Subject | None, run: Path | None) -> Iter
     if run is not None:
         from identity_kit.files import sha256_file
 
-        for path in sorted((run / "data").glob("*.jsonl")) if (run / "data").is_dir() else ():
-            yield f"data/{path.name}", sha256_file(path)
+        for name in (
+            "conversations.jsonl",
+            "manifest.json",
+        ):  # the manifest holds the hashes of the prompts behind the rows
+            if (run / "data" / name).is_file():
+                yield f"data/{name}", sha256_file(run / "data" / name)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from identity_kit.errors import BadInput, Stopped
+from identity_kit.models.device import best_device
 from identity_kit.ui import tr
 
 if TYPE_CHECKING:
@@ -36,16 +38,19 @@ def run_harness(subject: Subject, tasks: Sequence[str], *, limit: int | None = N
             where="--harness",
             fix="python -m pip install 'lm-eval[hf]'",
         ) from None
-    wanted = [task.strip() for task in tasks if task.strip()]
-    manager = TaskManager()
-    unknown = [task for task in wanted if not manager.match_tasks([task]) and not task.endswith((".yaml", ".yml"))]
+    files = [Path(task) for task in tasks if task.endswith((".yaml", ".yml"))]
+    wanted = [_task_name(Path(task)) if Path(task) in files else task.strip() for task in tasks if task.strip()]
+    manager = TaskManager(include_path=[str(path.resolve().parent) for path in files] or None)
+    unknown = [task for task in wanted if not manager.match_tasks([task])]
     if unknown:
         raise BadInput(tr(f"没有任务 {unknown[0]}", f"no task {unknown[0]}"), where="--harness", fix="lm-eval ls tasks")
     arguments = {"pretrained": str(subject.folder), "dtype": "auto"}
     if subject.adapter:
         arguments["peft"] = str(subject.adapter)
     try:
-        done = simple_evaluate(model="hf", model_args=arguments, tasks=wanted, limit=limit, task_manager=manager)
+        done = simple_evaluate(
+            model="hf", model_args=arguments, tasks=wanted, limit=limit, task_manager=manager, device=str(best_device())
+        )
     except Exception as error:  # the harness raises whatever its tasks' loaders raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise Stopped(
@@ -57,6 +62,17 @@ def run_harness(subject: Subject, tasks: Sequence[str], *, limit: int | None = N
             ),
         ) from error
     return {task: score for task, scores in done["results"].items() if (score := _main_score(scores)) is not None}
+
+
+def _task_name(path: Path) -> str:
+    """The name that a task file gives its task."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return str(content["task"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        raise BadInput(tr("不是任务文件（没有 task:）", "no task file (no task:)"), where=str(path)) from None
 
 
 def _main_score(scores: dict[str, object]) -> float | None:

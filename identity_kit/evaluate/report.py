@@ -51,12 +51,13 @@ def side_by_side_table(card: Card) -> Table:
 
     view = Table(header_style="bold", show_lines=True, expand=True)
     view.add_column(tr("问题", "question"), ratio=3)
-    for label in (card.baseline, card.subject):
+    shown = tuple(dict.fromkeys((card.baseline, card.subject)))
+    for label in shown:
         view.add_column(display(label), ratio=4)
     for row in side_by_side(card):
         by_label = {result.condition: result for result in row}
         cells = [Text(shorten(row[0].messages[-1]["content"], 160))]
-        for label in (card.baseline, card.subject):
+        for label in shown:
             result = by_label.get(label)
             if result is None:
                 cells.append(Text("–"))

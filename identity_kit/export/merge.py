@@ -237,7 +237,13 @@ def _merge_layers(model: Any) -> tuple[int, Any]:
             base_layer: Any = module.get_base_layer()
             weight_type = base_layer.weight.dtype
             cast(torch.nn.Module, module).float()
-            module.merge(safe_merge=True)
+            try:
+                module.merge(safe_merge=True)
+            except ValueError as error:  # peft found a weight that is not finite
+                raise BadInput(
+                    tr("适配器里有无效的数（NaN）", "the adapter holds weights that are no numbers"),
+                    fix=tr("降低学习率重新训练", "train again with a lower learning rate"),
+                ) from error
             base_layer.to(weight_type)
             changed += 1
         return changed, model.merge_and_unload(progressbar=False)

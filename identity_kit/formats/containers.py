@@ -17,33 +17,15 @@ import orjson
 
 from identity_kit.errors import BadInput
 from identity_kit.files import atomic_open
-from identity_kit.formats.encoding import check_file, detect_encoding, files_below, text_lines
+from identity_kit.formats.encoding import SUFFIXES, check_file, detect_encoding, files_below, kind_of, text_lines
 from identity_kit.formats.rows import Row, Unheld
 from identity_kit.ui import detail, tr
 
-SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")
 # Columns that hold lists; in a CSV cell they are JSON.
 _LISTS = ("messages", "conversations", "conversation", "history", "prompt", "chosen", "rejected", "completion")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _SPACE = re.compile(r"[ \t\r\n]*")
 _CHUNK = 1 << 20
-
-
-def kind_of(path: Path) -> str:
-    """The container that a file name promises: jsonl, json, csv, tsv, parquet or arrow.
-
-    Raises:
-        BadInput: none of them.
-    """
-    suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
-    kind = {".ndjson": "jsonl"}.get(suffix, suffix.lstrip("."))
-    if suffix not in SUFFIXES:
-        raise BadInput(
-            tr(f"不认识的文件类型 “{suffix}”", f'unknown kind of file "{suffix}"'),
-            where=str(path),
-            fix=tr(f"可用：{'、'.join(SUFFIXES)}，以及它们的 .gz", f"use {', '.join(SUFFIXES)}, or .gz of them"),
-        )
-    return kind
 
 
 @overload

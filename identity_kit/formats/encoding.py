@@ -1,4 +1,4 @@
-"""What a text file is made of: UTF-8 with or without a byte order mark, UTF-16, or GBK; gzip around any of them."""
+"""What a data file is: its kind by its name; its text UTF-8 with or without a mark, UTF-16 or GBK, perhaps in gzip."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import IO
 from identity_kit.errors import BadInput
 from identity_kit.ui import tr
 
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")
 _SAMPLE = 1 << 20
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
@@ -34,6 +35,23 @@ class Encoding:
     def __str__(self) -> str:
         shown = {"gb18030": "GBK"}.get(self.name, self.name.upper())
         return f"{shown} + BOM" if self.mark else shown
+
+
+def kind_of(path: Path) -> str:
+    """The container that a file name promises: jsonl, json, csv, tsv, parquet or arrow.
+
+    Raises:
+        BadInput: none of them.
+    """
+    suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
+    kind = {".ndjson": "jsonl"}.get(suffix, suffix.lstrip("."))
+    if suffix not in SUFFIXES:
+        raise BadInput(
+            tr(f"不认识的文件类型 “{suffix}”", f'unknown kind of file "{suffix}"'),
+            where=str(path),
+            fix=tr(f"可用：{'、'.join(SUFFIXES)}，以及它们的 .gz", f"use {', '.join(SUFFIXES)}, or .gz of them"),
+        )
+    return kind
 
 
 def check_file(path: Path) -> Path:

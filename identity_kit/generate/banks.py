@@ -25,7 +25,7 @@ class Question(BaseModel):
 
     text: str
     facet: str = ""
-    style: str = Field("", alias="register")
+    style: str = Field(default="", alias="register")
     topic: str = ""
 
     @property

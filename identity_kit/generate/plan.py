@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import random
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -361,34 +362,28 @@ def _any_push(persona: Persona, language: TextLanguage, chance: random.Random) -
 
 
 @functools.cache
-def _known_names() -> tuple[tuple[str, bool], ...]:
-    """Every vendor and model name with whether it is a model's, longest first."""
-    names = {}
+def _known_names() -> tuple[re.Pattern[str], dict[str, bool]]:
+    """A pattern of every vendor and model name, longest first, and whether each (in lower case) is a model's."""
+    names: dict[str, bool] = {}
     for vendor in vendor_names():
         for name in (vendor.name, vendor.zh, *vendor.aliases):
             if name:
-                names[name] = False
+                names[name.casefold()] = False
         for name in vendor.models:
-            names[name] = True
-    return tuple(sorted(names.items(), key=lambda item: -len(item[0])))
+            names[name.casefold()] = True
+    longest = sorted(names, key=lambda name: -len(name))
+    parts = [rf"(?<![a-z0-9]){re.escape(n)}(?![a-z0-9])" if n.isascii() else re.escape(n) for n in longest]
+    return re.compile("|".join(parts)), names
 
 
 def pushed_in(question: str) -> Push:
     """The other identity named in a question, as it is written there."""
+    pattern, kinds = _known_names()
     model = vendor = ""
-    lowered = question.casefold()
-    for name, is_model in _known_names():
-        found = lowered.find(name.casefold())
-        if found < 0 or (name.isascii() and not _stands_alone(lowered, found, len(name))):
-            continue
-        word = question[found : found + len(name)]
-        if is_model and not model:
-            model = word
-        elif not is_model and not vendor:
-            vendor = word
+    for found in pattern.finditer(question.lower()):
+        word = question[found.start() : found.end()]
+        if kinds.get(found[0].casefold()):
+            model = model or word
+        else:
+            vendor = vendor or word
     return Push(model, vendor)
-
-
-def _stands_alone(text: str, start: int, length: int) -> bool:
-    before, after = text[start - 1 : start], text[start + length : start + length + 1]
-    return not (before.isascii() and before.isalnum()) and not (after.isascii() and after.isalnum())

@@ -68,24 +68,24 @@ class GenerateSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    identity: int = Field(330, ge=0)
-    contrast: int = Field(120, ge=0)
-    rehearsal: int = Field(100, ge=0)
-    domain: int | None = Field(None, ge=0)
+    identity: int = Field(default=330, ge=0)
+    contrast: int = Field(default=120, ge=0)
+    rehearsal: int = Field(default=100, ge=0)
+    domain: int | None = Field(default=None, ge=0)
     seed: int = 0
     languages: tuple[TextLanguage, ...] | None = None
-    zh_share: float = Field(0.55, ge=0, le=1)
-    pressure_share: float = Field(0.5, ge=0, le=1)
+    zh_share: float = Field(default=0.55, ge=0, le=1)
+    pressure_share: float = Field(default=0.5, ge=0, le=1)
     system_shares: tuple[float, float, float, float, float] = (0.80, 0.06, 0.05, 0.06, 0.03)
     turn_shares: tuple[float, float, float, float] = (0.88, 0.07, 0.03, 0.02)
-    written_share: float = Field(0.5, ge=0, le=1)
-    answer_share: float = Field(0.7, ge=0, le=1)
-    ask_tokens: int = Field(96, ge=8)
-    write_tokens: int = Field(700, ge=64)
+    written_share: float = Field(default=0.5, ge=0, le=1)
+    answer_share: float = Field(default=0.7, ge=0, le=1)
+    ask_tokens: int = Field(default=96, ge=8)
+    write_tokens: int = Field(default=700, ge=64)
     cut_long: bool = True
-    temperature: float = Field(1.0, ge=0, le=2)
-    near_duplicate: float = Field(0.85, gt=0, le=1)
-    tries: float = Field(2.0, ge=1)
+    temperature: float = Field(default=1.0, ge=0, le=2)
+    near_duplicate: float = Field(default=0.85, gt=0, le=1)
+    tries: float = Field(default=2.0, ge=1)
 
     @model_validator(mode="after")
     def _whole(self) -> GenerateSettings:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
+import re
 import sqlite3
 from collections import Counter
+from collections.abc import Iterable
 from types import TracebackType
 
-from identity_kit.generate.banks import questions
+from identity_kit.generate.banks import answers, questions
 from identity_kit.text import ngrams, normalise, similarity
 
+_SLOT = re.compile(r"\{\{\w+\}\}")
 # Rare 3-grams that a candidate must share; more of them make the index larger and candidates fewer.
 _SHARED = 3
 # Candidates looked at for one text. Only stock phrases have more.
@@ -28,8 +31,10 @@ class Seen:
     common and a like size are compared in full.
     """
 
-    def __init__(self, threshold: float) -> None:
+    def __init__(self, threshold: float, common: Iterable[str] = ()) -> None:
+        """`common` are texts that most rows hold, such as the persona's names: their 3-grams tell nothing apart."""
         self.threshold = threshold
+        self._common = _common_grams() + Counter({gram: 1_000 for text in common for gram in ngrams(text)})
         # An empty name is SQLite's private temporary file, which goes with the connection.
         self._base = sqlite3.connect("", isolation_level=None)
         self._base.executescript(
@@ -57,17 +62,24 @@ class Seen:
         # Where questions and answers are alike by themselves, so are their 3-grams together, told apart by a mark.
         together = [*question_grams, *(f"{gram}=" for gram in answer_grams)] if answer else list(question_grams)
         size = len(together)
-        rare = _rarest(group, together, size - math.ceil(self.threshold * size) + _SHARED)
+        rare = self._rarest(group, together, size - math.ceil(self.threshold * size) + _SHARED)
         for earlier, other_question, other_answer in self._candidates(rare, size):
             if (
-                other_question == plain_question or similarity(question_grams, ngrams(other_question)) >= self.threshold
-            ) and (other_answer == plain_answer or similarity(answer_grams, ngrams(other_answer)) >= self.threshold):
+                other_question == plain_question or similarity(question_grams, _grams(other_question)) >= self.threshold
+            ) and (other_answer == plain_answer or similarity(answer_grams, _grams(other_answer)) >= self.threshold):
                 return str(earlier)
         row = self._base.execute(
             "INSERT INTO texts (label, question, answer) VALUES (?, ?, ?)", (label, plain_question, plain_answer)
         ).lastrowid
         self._base.executemany("INSERT OR IGNORE INTO rare VALUES (?, ?, ?)", [(gram, size, row) for gram in rare])
         return None
+
+    def _rarest(self, group: str, grams: list[str], count: int) -> list[int]:
+        """Hashes of the `count` 3-grams that come first when common ones are put last."""
+        common = self._common
+        hashed = sorted((common.get(gram.rstrip("="), 0), _hash(gram)) for gram in grams)
+        salt = _hash(group)
+        return [number ^ salt for _, number in hashed[:count]]
 
     def _candidates(self, rare: list[int], size: int) -> list[tuple[str, str, str]]:
         least, most = math.ceil(size * self.threshold), int(size / self.threshold)
@@ -79,18 +91,18 @@ class Seen:
         ).fetchall()
 
 
-def _rarest(group: str, grams: list[str], count: int) -> list[int]:
-    """Hashes of the `count` 3-grams that come first when common ones are put last."""
-    common = _common()
-    hashed = sorted((common.get(gram.rstrip("="), 0), _hash(gram)) for gram in grams)
-    salt = _hash(group)
-    return [number ^ salt for _, number in hashed[:count]]
-
-
 @functools.cache
-def _common() -> Counter[str]:
-    """How many of the banks' questions hold each 3-gram."""
+def _common_grams() -> Counter[str]:
+    """How many of the banks' questions and answer forms hold each 3-gram."""
     counts: Counter[str] = Counter()
+    for language in ("zh", "en"):
+        bank = answers(language)  # type: ignore[arg-type]
+        for form in (
+            *bank.identity,
+            *bank.offer,
+            *(f for shapes in bank.facets.values() for fs in shapes.values() for f in fs),
+        ):
+            counts.update(ngrams(_SLOT.sub("", form)))
     for bank in ("identity", "contrast", "ordinary"):
         for language in ("zh", "en"):
             for question in questions(bank, language):  # type: ignore[arg-type]
@@ -102,3 +114,8 @@ def _common() -> Counter[str]:
 def _hash(text: str) -> int:
     """A 62-bit hash that is the same in every process."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 2
+
+
+@functools.lru_cache(maxsize=2_000)
+def _grams(text: str) -> frozenset[str]:
+    return ngrams(text)

@@ -144,21 +144,8 @@ class Workshop:
             if answer is None:
                 return Draft(row, self._opening(row, turns)).refuse("no fitting form", earlier.text)
             turns += [Message(role="user", content=earlier.text), Message(role="assistant", content=answer)]
-        pushed = ask.push.model or ask.push.vendor
-        values = {
-            **persona_values(self.persona, row.language),
-            "facet_text": axes.words(axes.FACETS, ask.facet, row.language),
-            "style_text": axes.words(axes.STYLES, ask.style, row.language),
-            "attitude_text": axes.words(axes.ATTITUDE_WORDS, row.attitude, row.language),
-            "pushed": pushed,
-            "history": [{"role": turn.role, "content": turn.content} for turn in turns],
-        }
-        keys: tuple[str, ...]
-        if row.written:
-            name, keys = "identity_pair", ("question", "answer")
-        else:
-            name, keys = "identity_answer", ("answer",)
-            values |= {"question": ask.text, "draft": compose(self.persona, row, len(row.asks) - 1) or ""}
+        name, keys, values = self._identity_prompt(row, turns)
+        pushed = values["pushed"]
         found, draft = await self._structured(name, row, values, keys)
         question = found.get("question", ask.text).strip()
         answer = found.get("answer", "").strip()
@@ -174,6 +161,32 @@ class Workshop:
             ask = Ask(ask.facet, question, ask.style, pushed_in(question))
         checked = self._check(ask, question, answer, row)
         return draft if checked.ok else draft.refuse(checked.reason, checked.detail)
+
+    def _identity_prompt(self, row: PlannedRow, turns: list[Message]) -> tuple[str, tuple[str, ...], dict[str, Any]]:
+        """The prompt's name, the keys of its answer, and its variables, for the last turn of an identity row."""
+        ask = row.asks[-1]
+        values: dict[str, Any] = {
+            **persona_values(self.persona, row.language),
+            "facet_text": axes.words(axes.FACETS, ask.facet, row.language),
+            "style_text": axes.words(axes.STYLES, ask.style, row.language),
+            "attitude_text": axes.words(axes.ATTITUDE_WORDS, row.attitude, row.language),
+            "pushed": ask.push.model or ask.push.vendor,
+            "history": [{"role": turn.role, "content": turn.content} for turn in turns],
+        }
+        if row.written:
+            return "identity_pair", ("question", "answer"), values
+        values |= {"question": ask.text, "draft": compose(self.persona, row, len(row.asks) - 1) or ""}
+        return "identity_answer", ("answer",), values
+
+    def prompt_of(self, row: PlannedRow) -> str:
+        """The prompt that a row's last turn is written with; earlier turns are left out."""
+        if row.kind == "identity":
+            name, _, values = self._identity_prompt(row, [])
+        elif row.kind == "domain":
+            name, values = "domain_answer", self._domain_values(row)
+        else:
+            name, values = "other_question", self._question_values(row)
+        return self.prompts.render(name, row.language, **values)
 
     async def _structured(
         self, name: str, row: PlannedRow, values: dict[str, Any], keys: tuple[str, ...], client: Client | None = None
@@ -215,21 +228,23 @@ class Workshop:
 
     async def _written_domain(self, row: PlannedRow) -> Draft:
         ask = row.asks[0]
-        fact = self.persona.facts.get(row.facet)
-        values = {
-            **persona_values(self.persona, row.language),
-            "question": ask.text,
-            "fact": fact.answer.get(row.language) if fact else "",
-            "fact_question": fact.question.get(row.language) if fact else "",
-            "style_text": axes.words(axes.STYLES, ask.style, row.language),
-        }
         keys = ("question", "answer") if row.written else ("answer",)
-        found, draft = await self._structured("domain_answer", row, values, keys)
+        found, draft = await self._structured("domain_answer", row, self._domain_values(row), keys)
         question, answer = found.get("question", ask.text).strip(), found.get("answer", "").strip()
         draft.messages = self._opening(
             row, [Message(role="user", content=question), Message(role="assistant", content=answer)]
         )
         return draft if draft.reason else self._gate_domain(draft, question, answer)
+
+    def _domain_values(self, row: PlannedRow) -> dict[str, Any]:
+        fact = self.persona.facts.get(row.facet)
+        return {
+            **persona_values(self.persona, row.language),
+            "question": row.asks[0].text,
+            "fact": fact.answer.get(row.language) if fact else "",
+            "fact_question": fact.question.get(row.language) if fact else "",
+            "style_text": axes.words(axes.STYLES, row.asks[0].style, row.language),
+        }
 
     def _gate_domain(self, draft: Draft, question: str, answer: str) -> Draft:
         fact = self.persona.facts.get(draft.row.facet)
@@ -242,7 +257,7 @@ class Workshop:
         ask, draft = row.asks[0], None
         question = ask.text
         if row.written:
-            found, draft = await self._written_question(row)
+            found, draft = await self._structured("other_question", row, self._question_values(row), ("question",))
             question = found.get("question", "").strip()
             if not draft.reason:
                 asked = check_question(question, row.language, "")
@@ -257,16 +272,15 @@ class Workshop:
         )
         return self._gate_other(row, question, answer, draft)
 
-    async def _written_question(self, row: PlannedRow) -> tuple[dict[str, str], Draft]:
+    def _question_values(self, row: PlannedRow) -> dict[str, Any]:
         bank = questions("contrast" if row.kind == "contrast" else "ordinary", row.language)
         same = [question.text for question in bank if question.topic == row.facet]
-        values = {
+        return {
             "kind": row.kind,
             "topic_text": axes.words(axes.TOPICS, row.facet, row.language),
             "style_text": axes.words(axes.STYLES, row.asks[0].style, row.language),
             "examples": row.rng("examples").sample(same, min(4, len(same))),
         }
-        return await self._structured("other_question", row, values, ("question",))
 
     def _gate_other(self, row: PlannedRow, question: str, answer: Answer, written: Draft | None) -> Draft:
         checked = check_other(

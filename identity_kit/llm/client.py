@@ -60,6 +60,8 @@ class Client:
         self._changed = asyncio.Event()
         self._broken: Exception | None = None
         self._downgrade = endpoint.structured
+        # Tokens that the endpoint's template adds to a prompt, such as a default system message; grows with what is seen.
+        self._hidden = 64
 
     async def __aenter__(self) -> Client:
         await self.wire.__aenter__()
@@ -118,7 +120,7 @@ class Client:
         raise AssertionError("unreachable")
 
     async def _once(self, key: str, body: Mapping[str, Any], guess: int, prompt_bytes: int, max_tokens: int) -> Answer:
-        reserved = await self._reserve(prompt_bytes, max_tokens)
+        reserved = await self._reserve(prompt_bytes + self._hidden, max_tokens)
         spent_in = spent_out = 0
         try:
             await self.limiter.acquire(guess + max_tokens // 2)
@@ -138,6 +140,7 @@ class Client:
                 self.limiter.release()
                 raise
             spent_in = completion.tokens_in or guess
+            self._hidden = max(self._hidden, spent_in - prompt_bytes)
             spent_out = completion.tokens_out or estimate_tokens(completion.text)
             self.limiter.succeeded(headers, spent_in + spent_out - guess - max_tokens // 2)
             self.successes += 1
@@ -161,7 +164,7 @@ class Client:
     async def _reserve(self, prompt_bytes: int, max_tokens: int) -> float:
         """Set money aside; waits for answers in flight where they may leave room under the cap.
 
-        A prompt never has more tokens than bytes, so the cap holds whatever the tokenizer.
+        A prompt has no more tokens than bytes, whatever the tokenizer, but for what the endpoint's template adds.
         """
         while True:
             try:

@@ -10,13 +10,25 @@ from typing import IO, Any
 
 from identity_kit.errors import BadInput
 from identity_kit.files import atomic_open
-from identity_kit.formats.containers import SUFFIXES, kind_of
-from identity_kit.formats.encoding import Encoding, check_file, detect_encoding, files_below, text_lines
+from identity_kit.formats.encoding import (
+    SUFFIXES,
+    Encoding,
+    check_file,
+    detect_encoding,
+    files_below,
+    kind_of,
+    text_lines,
+)
+from identity_kit.rename.fast import FastRewriter
 from identity_kit.rename.match import apply, find
+from identity_kit.rename.parallel import rename_ranges
 from identity_kit.rename.report import Report
-from identity_kit.rename.rewrite import BLOCK, Rewriter, blocks_of, packed, rewrite_csv, text_blocks
+from identity_kit.rename.rewrite import Rewriter, packed, rewrite_csv, text_blocks
 from identity_kit.rename.rules import Rules, Target, make_rules, slots_for
 from identity_kit.ui import tr
+
+# From this size on a file is worth loading a library for.
+_LARGE = 32 << 20
 
 
 def rename_text(text: str, rules: Rules) -> str:
@@ -31,7 +43,7 @@ def rename(
     *,
     in_place: bool = False,
     dry_run: bool = False,
-    processes: int = 1,
+    processes: int = 0,
 ) -> Report:
     """Rename in a file or in every file of a folder.
 
@@ -39,6 +51,7 @@ def rename(
         target: the output file or folder; None with `in_place` or `dry_run`.
         in_place: replace the source, a copy of it kept as `NAME.bak`.
         dry_run: write nothing.
+        processes: how many share a large JSONL file; 0 for one a core, or one where the file is small.
 
     Raises:
         BadInput: the target is the source, a file is broken (with the line), nothing to read.
@@ -79,7 +92,7 @@ def rename_file(
     *,
     in_place: bool = False,
     dry_run: bool = False,
-    processes: int = 1,
+    processes: int = 0,
 ) -> Report:
     """Rename in one file; see `rename`.
 
@@ -124,12 +137,13 @@ def _rename_into(source: Path, kind: str, rules: Rules, out: IO[bytes] | None, p
 
         return rewrite_table(source, kind, rules, out)
     encoding = detect_encoding(source)
-    rewriter = Rewriter(rules, str(source), rows=kind == "jsonl")
+    rewriter = _rewriter(source, kind, rules)
     if out is not None and source.suffix == ".gz":
         with packed(out) as stream:
-            _rename_text_into(source, kind, encoding, rewriter, stream)  # type: ignore[arg-type]
+            _rename_text_into(source, kind, encoding, rewriter, stream, processes)  # type: ignore[arg-type]
     else:
-        _rename_text_into(source, kind, encoding, rewriter, out)
+        _rename_text_into(source, kind, encoding, rewriter, out, processes)
+    rewriter.close()
     if not encoding.plain:
         remark = tr(f"{source}：编码是 {encoding}", f"{source}: encoded as {encoding}")
         if encoding.name != "utf-8":
@@ -138,7 +152,15 @@ def _rename_into(source: Path, kind: str, rules: Rules, out: IO[bytes] | None, p
     return rewriter.report
 
 
-def _rename_text_into(source: Path, kind: str, encoding: Encoding, rewriter: Rewriter, out: IO[bytes] | None) -> None:
+def _rewriter(source: Path, kind: str, rules: Rules) -> Rewriter:
+    if kind == "jsonl":
+        return FastRewriter(rules, str(source), rows=True, large=source.stat().st_size >= _LARGE)
+    return Rewriter(rules, str(source), rows=False)
+
+
+def _rename_text_into(
+    source: Path, kind: str, encoding: Encoding, rewriter: Rewriter, out: IO[bytes] | None, processes: int
+) -> None:
     if kind in ("csv", "tsv"):
         lines = (line for _, line in text_lines(source, encoding))
         if out is not None and encoding.name == "utf-8":
@@ -146,11 +168,7 @@ def _rename_text_into(source: Path, kind: str, encoding: Encoding, rewriter: Rew
         rewrite_csv(rewriter, lines, out, "\t" if kind == "tsv" else ",")
         return
     if encoding.plain and source.suffix != ".gz":
-        with source.open("rb", buffering=0) as stream:
-            for block in blocks_of(stream, 0, source.stat().st_size, size=BLOCK):  # type: ignore[arg-type]
-                new = rewriter.block(block)
-                if out is not None:
-                    out.write(new)
+        rename_ranges(source, rewriter, out, processes)
         return
     for block in text_blocks(source, encoding):
         new = rewriter.block(block)

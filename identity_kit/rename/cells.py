@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from identity_kit.errors import BadInput
@@ -58,40 +58,33 @@ class FieldFindings:
     findings: Findings
 
 
-@dataclass(frozen=True)
-class Decoded:
-    """A text and, for each of its characters and its end, where it stands in the raw text that it was decoded from."""
-
-    text: str
-    places: tuple[int, ...]
-
-
 def left_alone(field: str) -> bool:
     """Whether a field's value is never renamed: roles, ids, paths and the like."""
     name = field.lower()
     return name in LEFT_FIELDS or name.endswith(("_id", "_hash", "_url", "_path"))
 
 
-def decode_string(raw: str, base: int = 0) -> Decoded:
+def decode_string(raw: str) -> str:
     """The inside of a JSON string literal, its escapes resolved.
 
     Raises:
         ValueError: an escape that JSON does not know.
     """
-    chars: list[str] = []
+    return raw if "\\" not in raw else str(json.loads(f'"{raw}"', strict=False))
+
+
+def string_places(raw: str, base: int) -> Sequence[int]:
+    """For each character of a decoded string, and its end, where it stands in the raw text that starts at `base`."""
+    if "\\" not in raw:
+        return range(base, base + len(raw) + 1)
     places: list[int] = []
     at = 0
     for match in _ESCAPE.finditer(raw):
-        chars += raw[at : match.start()]
         places += range(base + at, base + match.start())
-        piece = json.loads(f'"{match.group()}"')
-        for char in piece:
-            chars.append(char)
-            places.append(base + match.start())
+        places.append(base + match.start())
         at = match.end()
-    chars += raw[at:]
     places += range(base + at, base + len(raw) + 1)
-    return Decoded("".join(chars), tuple(places))
+    return places
 
 
 def json_findings(text: str, rules: Rules, where: str, *, depth: int = 0) -> Iterator[FieldFindings]:
@@ -114,24 +107,24 @@ def json_findings(text: str, rules: Rules, where: str, *, depth: int = 0) -> Ite
             if is_key:
                 key = mark[1:-1]
             start = token.start() + 1
-            found = _string_findings(mark[1:-1], start, key, rules, where, depth, is_key=is_key)
+            found = string_findings(mark[1:-1], start, key, rules, where, depth, is_key=is_key)
             yield from found
 
 
-def _string_findings(
+def string_findings(
     raw: str, start: int, field: str, rules: Rules, where: str, depth: int, *, is_key: bool
 ) -> Iterator[FieldFindings]:
     try:
-        decoded = decode_string(raw, start)
+        value = decode_string(raw)
     except ValueError:
         raise BadInput(
             tr(f"字段 “{field}” 里有无效的转义", f'an invalid escape in field "{field}"'), where=where
         ) from None
-    value = decoded.text
     if not is_key and depth < _DEPTH and value[:1] in ("{", "[") and value[-1:] in ("}", "]") and _is_json(value):
+        places = string_places(raw, start)
         for inner in json_findings(value, rules, where, depth=depth + 1):
             yield FieldFindings(
-                f"{field}.{inner.field}" if inner.field else field, _to_raw(inner.findings, decoded, raw)
+                f"{field}.{inner.field}" if inner.field else field, _to_raw(inner.findings, places, raw)
             )
         return
     found = find(value, rules)
@@ -140,7 +133,7 @@ def _string_findings(
         notes = [Note(e.start, e.end, reason, value[e.start : e.end]) for e in found.edits]
         found = Findings([], notes, [])
     if found.edits or found.skipped or found.left:
-        yield FieldFindings(field, _to_raw(found, decoded, raw))
+        yield FieldFindings(field, _to_raw(found, string_places(raw, start), raw))
 
 
 def _is_json(value: str) -> bool:
@@ -150,10 +143,9 @@ def _is_json(value: str) -> bool:
         return False
 
 
-def _to_raw(found: Findings, decoded: Decoded, raw: str) -> Findings:
+def _to_raw(found: Findings, places: Sequence[int], raw: str) -> Findings:
     """The findings with their places in the raw text, new texts escaped the way the string is."""
     ascii_only = raw.isascii() and "\\u" in raw
-    places = decoded.places
 
     def escape(text: str) -> str:
         return json.dumps(text, ensure_ascii=ascii_only)[1:-1]
@@ -203,20 +195,23 @@ def csv_findings(record: str, header: list[str], rules: Rules, where: str, separ
 def _cell_findings(
     raw: str, start: int, quoted: bool, field: str, rules: Rules, where: str, separator: str
 ) -> Iterator[FieldFindings]:
-    text, places, i = [], [], 0
+    text: list[str] = []
+    places: list[int] = []
+    i = 0
     while i < len(raw):
         text.append(raw[i])
         places.append(start + i)
         i += 2 if quoted and raw.startswith('""', i) else 1
-    decoded = Decoded("".join(text), (*places, start + len(raw)))
-    if decoded.text[:1] in ("{", "[") and _is_json(decoded.text):
-        parts = list(json_findings(decoded.text, rules, where, depth=1))
+    value = "".join(text)
+    places.append(start + len(raw))
+    if value[:1] in ("{", "[") and _is_json(value):
+        parts = list(json_findings(value, rules, where, depth=1))
     else:
-        parts = [FieldFindings("", find(decoded.text, rules))]
+        parts = [FieldFindings("", find(value, rules))]
     for part in parts:
         found, name = part.findings, f"{field}.{part.field}" if part.field else field
         if left_alone(field):
-            notes = [Note(e.start, e.end, "field", decoded.text[e.start : e.end]) for e in found.edits]
+            notes = [Note(e.start, e.end, "field", value[e.start : e.end]) for e in found.edits]
             found = Findings([], notes, [])
         if not (found.edits or found.skipped or found.left):
             continue
@@ -224,7 +219,7 @@ def _cell_findings(
         edits = []
         for k, edit in enumerate(found.edits):
             new = edit.new.replace('"', '""') if quoted or needs else edit.new
-            first, last = decoded.places[edit.start], decoded.places[edit.end]
+            first, last = places[edit.start], places[edit.end]
             if needs and k == 0:
                 new, first = '"' + raw[: first - start].replace('"', '""') + new, start
             if needs and k == len(found.edits) - 1:
@@ -234,7 +229,7 @@ def _cell_findings(
             name,
             Findings(
                 edits,
-                [Note(decoded.places[n.start], decoded.places[n.end], n.reason, n.text) for n in found.skipped],
-                [Note(decoded.places[n.start], decoded.places[n.end], n.reason, n.text) for n in found.left],
+                [Note(places[n.start], places[n.end], n.reason, n.text) for n in found.skipped],
+                [Note(places[n.start], places[n.end], n.reason, n.text) for n in found.left],
             ),
         )

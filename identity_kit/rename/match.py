@@ -11,36 +11,10 @@ from dataclasses import dataclass, field
 
 from identity_kit.rename.english import article_edit, possessive_edit
 from identity_kit.rename.rules import JOINERS, SLOT, SLOTS, SPACES, Name, Rules, Target, fold, is_cjk, language_of_name
+from identity_kit.rename.zones import find_zones, zone_at
 from identity_kit.text import cjk_share
 
-_HAN = "\u3400-\u9fff\uf900-\ufaff"
-_EXTENSIONS = (
-    "pdf|docx?|xlsx?|pptx?|txt|md|jsonl?|csv|tsv|parquet|py|ipynb|js|ts|html?|css|vue|png|jpe?g|gif|svg|webp|mp[34]|wav|"
-    "zip|gz|tar|rar|7z|exe|apk|dmg|ya?ml|toml|ini|cfg|sh|bat|safetensors|gguf|bin|pth?|log|xml|sql|cpp|java|rs|go"
-)
-_TOP_DOMAINS = "com|cn|net|org|io|ai|dev|app|top|xyz|info|edu|gov|co|cc|me|tech|cloud|site|online|hk|tw|jp|uk|中国|公司"
-# Where names are left alone. Chinese runs into a URL without a space, so Han belongs to it only after a delimiter.
-_ZONES = re.compile(
-    "|".join(
-        (
-            r"(?P<code>```.*?(?:```|\Z)|(?<!`)(`{1,2})(?!`).+?(?<!`)\2(?!`)|<(?:code|pre)\b.*?</(?:code|pre)>)",
-            rf"(?P<url>(?:\b|(?<=[{_HAN}]))(?:https?|ftp|wss?|file|git|ssh)://"
-            rf"(?:[!#-;=?-\[\]_a-z~]|(?<=[/=_&%#?.\-])[{_HAN}]+)+"
-            rf"|(?<![A-Za-z0-9])www\.(?:[!#-;=?-\[\]_a-z~]|(?<=[/=_&%#?.\-])[{_HAN}]+)+)",
-            r"(?P<email>[A-Za-z0-9._%+\-]+@[A-Za-z0-9\-]+(?:\.[A-Za-z0-9\-]+)+)",
-            rf"(?P<handle>(?<![A-Za-z0-9_@])@[A-Za-z0-9_\-{_HAN}]{{1,30}}"
-            r"|(?<![A-Za-z0-9_./\-])[A-Za-z0-9][\w\-]*/[A-Za-z][\w.]*[\d_\-][A-Za-z0-9_.\-]*)",
-            rf"(?P<file>(?<![A-Za-z0-9_./\-])(?:[A-Za-z0-9_\-]+[\\/])*[A-Za-z0-9_\-.]*?[A-Za-z0-9_\-]\.(?:{_EXTENSIONS})(?![A-Za-z0-9])"
-            rf"|[{_HAN}A-Za-z0-9_\-（）()]+\.(?:{_EXTENSIONS})(?![A-Za-z0-9])"
-            r"|(?<![\w/.<])(?:~|\.{1,2})?/[A-Za-z0-9_.\-]+(?:/[A-Za-z0-9_.\-]+)*|\b[A-Za-z]:\\[^\s\"<>|]+)",
-            rf"(?P<domain>(?<![A-Za-z0-9_.\-@])[A-Za-z0-9][A-Za-z0-9\-]*(?:\.[A-Za-z0-9\-]+)*\.(?:{_TOP_DOMAINS})(?![A-Za-z0-9])(?:/[!#-;=?-\[\]_a-z~]*)?"
-            rf"|[{_HAN}]+\.(?:{_TOP_DOMAINS})(?![A-Za-z0-9]))",
-        )
-    ),
-    re.DOTALL,
-)
-# A file name in Chinese starts after the verb or particle before it.
-_BEFORE_FILE = re.compile("[是在请看见的和与了把到有为开载存叫问]")
+_SKIPPED = frozenset(JOINERS + SPACES)
 _SENTENCE = re.compile(r"[。！？!?；;\n]|\.(?=\s|$)")
 
 
@@ -73,16 +47,13 @@ class Findings:
     left: list[Note] = field(default_factory=list)
 
 
-def view_of(text: str) -> tuple[str, list[int]]:
-    """The folded text without joiners and spaces, and for each of its characters where it stands in `text`."""
-    if text.isascii():
-        kept = [i for i, c in enumerate(text) if c not in "-_. "]
-        folded = text.lower()
-        return "".join([folded[i] for i in kept]), kept
+def view_of(text: str, start: int, end: int) -> tuple[str, list[int]]:
+    """A stretch of the text folded, without joiners and spaces, and where each of its characters stands in `text`."""
     chars: list[str] = []
     places: list[int] = []
-    for i, char in enumerate(text):
-        if char in JOINERS or char in SPACES:
+    for i in range(start, min(end, len(text))):
+        char = text[i]
+        if char in _SKIPPED:
             continue
         for c in fold(char):
             chars.append(c)
@@ -98,14 +69,14 @@ def find(text: str, rules: Rules) -> Findings:
     """
     found = Findings()
     spans = _name_spans(text, rules, found)
-    slots = list(SLOT.finditer(text)) if ("{{" in text or "<" in text or "[" in text) else []
+    slots = list(SLOT.finditer(text)) if ("{{" in text or "<" in text) else []
     if not spans and not slots:
         return found
-    zones = _zones(text)
+    zones = find_zones(text)
     for slot in slots:
         word = next(group for group in slot.groups() if group)
         target = rules.slots.get(SLOTS.get(word.lower(), word.lower()))
-        zone = _zone_at(zones, slot.start(), slot.end())
+        zone = zone_at(zones, slot.start(), slot.end())
         if zone == "code":
             found.skipped.append(Note(slot.start(), slot.end(), zone, slot.group()))
         elif target is None:
@@ -120,7 +91,7 @@ def find(text: str, rules: Rules) -> Findings:
             if not name.quiet:
                 found.skipped.append(Note(start, end, "protected", shown))
             continue
-        zone = _zone_at(zones, start, end)
+        zone = zone_at(zones, start, end)
         if zone:
             found.skipped.append(Note(start, end, zone, shown))
         else:
@@ -133,33 +104,29 @@ def find(text: str, rules: Rules) -> Findings:
 
 def _name_spans(text: str, rules: Rules, found: Findings) -> list[tuple[int, int, Name]]:
     """Spans of names and protected words, leftmost-longest, boundaries checked."""
-    view, places = view_of(text)
     spans: list[tuple[int, int, Name]] = []
-    at = 0
-    while True:
-        first = rules.pattern.search(view, at)
-        if first is None:
-            return spans
-        at = first.start()
-        step = 1
-        for key in rules.by_first[view[at]]:
-            if not view.startswith(key, at):
+    done = 0
+    for hit in rules.starts.finditer(text):
+        begin = hit.start()
+        if begin < done:
+            continue
+        view, places = view_of(text, begin, begin + rules.reach)
+        for key in rules.by_first.get(view[:1], ()):
+            if not view.startswith(key) or _inside_one(places, len(key)):
                 continue
             name = rules.by_key[key]
-            if _inside_one(places, at) or _inside_one(places, at + len(key)):
-                continue
-            start, end = places[at], places[at + len(key) - 1] + 1
+            end = places[len(key) - 1] + 1
             while end < len(text) and not fold(text[end]):
                 end += 1
-            verdict = _stands(text, start, end, places[at : at + len(key)], name)
+            verdict = _stands(text, begin, end, places[: len(key)], name)
             if verdict == "yes":
-                spans.append((start, end, name))
-                step = len(key)
+                spans.append((begin, end, name))
+                done = end
                 break
             if verdict == "spaced" and name.target is not None:
-                found.left.append(Note(start, end, "spaced", text[start:end]))
+                found.left.append(Note(begin, end, "spaced", text[begin:end]))
                 break
-        at += step
+    return spans
 
 
 def _stands(text: str, start: int, end: int, places: list[int], name: Name) -> str:
@@ -210,27 +177,6 @@ def _wordy(char: str) -> bool:
 
 def _cased(text: str) -> str:
     return "".join(c for c in text if c.isalnum())
-
-
-def _zones(text: str) -> list[tuple[int, int, str]]:
-    """Stretches in which names are left alone, each with its kind."""
-    zones = []
-    for match in _ZONES.finditer(text):
-        kind = match.lastgroup or "code"
-        kind = next((name for name, value in match.groupdict().items() if value is not None), kind)
-        start, end = match.span()
-        run = match.group()
-        if kind in ("file", "domain") and any(is_cjk(c) for c in run):
-            cuts = [m.end() for m in _BEFORE_FILE.finditer(run)]
-            start += max((cut for cut in cuts if cut < run.rindex(".")), default=0)
-            if kind == "domain":
-                start = max(start, match.end() - run[::-1].index(".") - 1 - 8)
-        zones.append((start, end, kind))
-    return zones
-
-
-def _zone_at(zones: list[tuple[int, int, str]], start: int, end: int) -> str:
-    return next((kind for a, b, kind in zones if a < end and start < b), "")
 
 
 def _resolve(text: str, changes: list[tuple[int, int, Name]]) -> list[Edit]:

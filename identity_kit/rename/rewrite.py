@@ -28,7 +28,7 @@ class Rewriter:
 
     def __init__(self, rules: Rules, path: str, *, rows: bool) -> None:
         self.rules, self.path, self.rows = rules, path, rows
-        self.pattern = line_pattern(rules)
+        self.pattern = line_pattern([key for key, name in rules.by_key.items() if name.target is not None])
         self.report = Report()
 
     def block(self, block: bytes) -> bytes:
@@ -57,6 +57,9 @@ class Rewriter:
                 done = end
         self.report.lines += block.count(b"\n") + (not block.endswith(b"\n") and bool(block))
         return b"".join(pieces) + block[done:] if pieces else block
+
+    def close(self) -> None:
+        """Finish the counts."""
 
     def line(self, raw: bytes, number: int) -> bytes | None:
         """One line, renamed, or None when nothing changes."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import resources
 
 from identity_kit.errors import BadInput
+from identity_kit.resources import resource
 from identity_kit.text import cjk_share
 from identity_kit.ui import tr
 
@@ -27,9 +28,8 @@ SLOTS = {
     "model_author": "developer",
     "owner": "owner",
     "company": "owner",
-    "公司名": "owner",
 }
-SLOT = re.compile(r"\{\{\s*(\w{1,24})\s*\}\}|<(NAME|AUTHOR|OWNER|name|author|owner)>|\[(NAME|OWNER|公司名)\]")
+SLOT = re.compile(r"\{\{\s*(\w{1,24})\s*\}\}|<(NAME|AUTHOR|OWNER|name|author|owner)>")
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,17 @@ class Name:
 class Rules:
     """Everything the matcher needs, ready to use.
 
-    `by_key` maps a folded spelling to its name, `pattern` finds where a spelling may start in a folded text.
+    `by_key` maps a folded spelling to its name, `by_first` a first character to the spellings that start with it, longest
+    first; `starts` finds where in a text one may start, and `reach` is how far it may go from there.
     """
 
     names: tuple[Name, ...]
     slots: dict[str, Target]
     by_key: dict[str, Name]
     by_first: dict[str, tuple[str, ...]]
-    pattern: re.Pattern[str]
-    per_language: bool = field(default=False)
+    starts: re.Pattern[str]
+    reach: int
+    per_language: bool
 
 
 @lru_cache(maxsize=65536)
@@ -201,20 +203,26 @@ def make_rules(
                 )
             if other is None or key == name.keys[0]:
                 by_key[key] = name
-    _add_kept(by_key, names, protect)
+    _add_kept(by_key, names, [*protect, *_known_words()])
     by_first: dict[str, list[str]] = {}
     for key in sorted(by_key, key=len, reverse=True):
         by_first.setdefault(key[0], []).append(key)
-    pattern = re.compile("|".join(map(re.escape, by_first)) or r"(?!)")
-    per_language = any(name.target.zh != name.target.en for name in names if name.target)
     return Rules(
-        tuple(dict.fromkeys(by_key.values())),
-        filled,
-        by_key,
-        {first: tuple(keys) for first, keys in by_first.items()},
-        pattern,
-        per_language,
+        names=tuple(dict.fromkeys(by_key.values())),
+        slots=filled,
+        by_key=by_key,
+        by_first={first: tuple(keys) for first, keys in by_first.items()},
+        starts=start_pattern(by_key),
+        reach=8 * max(map(len, by_key), default=1),
+        per_language=any(name.target.zh != name.target.en for name in names if name.target),
     )
+
+
+@cache
+def _known_words() -> tuple[str, ...]:
+    """The words of data/protected.txt."""
+    lines = resource("data", "protected.txt").read_text(encoding="utf-8").splitlines()
+    return tuple(line for line in lines if line and not line.startswith("#"))
 
 
 def _add_kept(by_key: dict[str, Name], names: list[Name], protect: Iterable[str]) -> None:
@@ -232,6 +240,51 @@ def slots_for(name: Target | None, owner: Target | None, developer: Target | Non
     """The fillings of template slots; the developer is the owner where not given."""
     found = {"name": name, "owner": owner, "developer": developer or owner}
     return {slot: target for slot, target in found.items() if target is not None}
+
+
+# Where characters live that fold to others: accents, ligatures, width and letter-like forms, compatibility Han.
+_LATIN_RANGES = (
+    (0x20, 0x24F), (0x2B0, 0x2FF), (0x1D00, 0x1DBF), (0x1E00, 0x1EFF), (0x2070, 0x218F), (0x2460, 0x24FF),
+    (0x2C60, 0x2C7F), (0x3200, 0x33FF), (0xA720, 0xA7FF), (0xFB00, 0xFB06), (0xFE50, 0xFFEF), (0x1D400, 0x1D7FF),
+    (0x1F100, 0x1F1FF),
+)  # fmt: skip
+_HAN_RANGES = ((0x2E80, 0x2FDF), (0x3190, 0x33FF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F))
+
+
+@cache
+def _folds_to(han: bool) -> dict[str, tuple[str, ...]]:
+    """For each folded character, the characters whose fold starts with it."""
+    found: dict[str, list[str]] = {}
+    for first, last in _HAN_RANGES if han else _LATIN_RANGES:
+        for code in range(first, last + 1):
+            folded = fold(chr(code))
+            if folded:
+                found.setdefault(folded[0], []).append(chr(code))
+    return {key: tuple(chars) for key, chars in found.items()}
+
+
+def spellings(folded: str) -> tuple[str, ...]:
+    """The characters that a folded character may stand for."""
+    return tuple(dict.fromkeys((folded, *_folds_to(is_cjk(folded)).get(folded, ()))))
+
+
+def start_pattern(keys: Iterable[str]) -> re.Pattern[str]:
+    """A pattern for the first character of any spelling that has the second one near enough after it."""
+    seconds: dict[str, set[str]] = {}
+    for key in keys:
+        seconds.setdefault(key[0], set()).update(spellings(key[1]) if len(key) > 1 else "")
+    options = []
+    for first, after in seconds.items():
+        chars = "".join(map(re.escape, spellings(first)))
+        wide = "".join(re.escape(c) for c in spellings(first) if len(fold(c)) > 1)
+        alone = any(key == first for key in keys)
+        gap = (
+            rf"[^\w\n]{{0,6}}[\u0300-\u036f]{{0,6}}[^\n]{{0,6}}?[{''.join(map(re.escape, sorted(after)))}]"
+            if after
+            else ""
+        )
+        options.append(f"[{chars}]" if alone else f"[{chars}](?={gap})" + (f"|[{wide}]" if wide else ""))
+    return re.compile("|".join(options) or r"(?!)")
 
 
 def language_of_name(text: str) -> str:
