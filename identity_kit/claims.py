@@ -125,11 +125,18 @@ def mentions_persona(text: str, persona: Persona) -> bool:
 _PLAIN = str.maketrans(dict.fromkeys("‘’", "'") | dict.fromkeys("“”「」『』", '"') | {"—": ",", "–": "-"})
 
 
+# Emphasis marks, and the characters of category Cf that turn up in text: soft hyphen, zero-width and direction marks, tags.
+_DROPPED = re.compile(
+    "[*_`\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb\U000e0001-\U000e007f]"
+)
+
+
+@lru_cache(maxsize=256)
 def _view(text: str) -> str:
     """NFKC, lower case, typographic quotes and emphasis marks made plain; zero-width characters dropped."""
     folded = unicodedata.normalize("NFKC", text).lower()
     folded = folded.translate(_PLAIN)
-    return "".join(c for c in folded if unicodedata.category(c) != "Cf" and c not in "*_`")
+    return _DROPPED.sub("", folded)
 
 
 # --- where names are -------------------------------------------------------------------------------------------------

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from identity_kit.generate.engine import GenerateResult, generate
-    from identity_kit.generate.plan import PlannedRow, plan
     from identity_kit.generate.settings import GenerateSettings, settings_for
 
-__all__ = ["GenerateResult", "GenerateSettings", "PlannedRow", "generate", "plan", "settings_for"]
+__all__ = ["GenerateResult", "GenerateSettings", "generate", "settings_for"]
 
-_HOME = {"GenerateResult": "engine", "generate": "engine", "PlannedRow": "plan", "plan": "plan"}
+_HOME = {"GenerateResult": "engine", "generate": "engine"}
 
 
 def __getattr__(name: str) -> Any:

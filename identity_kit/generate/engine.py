@@ -15,7 +15,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from identity_kit.conversation import Kind
 from identity_kit.errors import BadInput, Stopped
@@ -257,7 +257,7 @@ class _Run:
         if draft.reason:
             self.rejected += 1
             self.reasons[draft.reason] += 1
-            spool.rejected.write(line)
+            spool.rejected[kind].write(line)
             return False
         spool.kinds[kind].write(line)
         self.accepted += 1
@@ -282,9 +282,10 @@ class _Run:
             for line in spool.mixed({kind: self.counts["kind"][kind] for kind in wanted}):
                 stream.write(line)
         with atomic_open(self.out / "rejected.jsonl", "wb") as stream:
-            spool.rejected.seek(0)
-            for line in spool.rejected.buffer:
-                stream.write(line)
+            for refused in spool.rejected.values():
+                refused.seek(0)
+                for line in refused.buffer:
+                    stream.write(line)
         asked = sum(wanted.values())
         result = GenerateResult(
             accepted=self.accepted,
@@ -345,14 +346,14 @@ class _Run:
 
 
 class _Spools:
-    """Temporary files of one run: accepted lines by kind, refused ones together. They are the run's only row store."""
+    """Temporary files of one run: accepted and refused lines by kind. They are the run's only row store."""
 
-    def __init__(self, kinds: dict[Kind, IO[str]], rejected: Any) -> None:
+    def __init__(self, kinds: dict[Kind, Any], rejected: dict[Kind, Any]) -> None:
         self.kinds, self.rejected = kinds, rejected
 
     def flush(self) -> None:
         """Hand everything to the files."""
-        for stream in (*self.kinds.values(), self.rejected):
+        for stream in (*self.kinds.values(), *self.rejected.values()):
             stream.flush()
 
     def mixed(self, counts: dict[Kind, int]) -> Iterator[bytes]:
@@ -361,7 +362,7 @@ class _Spools:
         for kind, count in counts.items():
             if count:
                 self.kinds[kind].seek(0)
-                streams[kind] = self.kinds[kind].buffer  # type: ignore[attr-defined]
+                streams[kind] = self.kinds[kind].buffer
         given = dict.fromkeys(streams, 0)
         for _ in range(sum(counts.values())):
             kind = min(streams, key=lambda k: (given[k] + 0.5) / counts[k] if given[k] < counts[k] else 2.0)
@@ -385,4 +386,4 @@ def _spools(out: Path, kinds: list[Kind]) -> Iterator[_Spools]:
                     tr(f"写不了文件：{error.strerror}", f"cannot write: {error.strerror}"), where=str(out)
                 ) from None
 
-        yield _Spools({kind: spool() for kind in kinds}, spool())
+        yield _Spools({kind: spool() for kind in kinds}, {kind: spool() for kind in kinds})

@@ -26,10 +26,8 @@ _WRAPPER = re.compile(
 )
 _CODE_TOPICS = frozenset({"code", "format", "classify", "extract", "writing", "rewrite"})
 _TRANSLATION = frozenset({"translate", "language", "name_task", "code", "arithmetic", "lookalike"})
-_FIRST_PERSON = re.compile(
-    r"我是(一个|一名|由|来自)|我叫|我由|\bI am (a|an|Qwen|the)\b|\bI'm (a|an|Qwen)\b|\bmy name is\b|\bI was (made|created|developed|trained)",
-    re.IGNORECASE,
-)
+# Without one of these an answer that names a maker speaks of somebody else.
+_FIRST_PERSON = re.compile(r"我|\b(I|I'm|my)\b", re.IGNORECASE)
 _CONTROL = re.compile(r"<\|[^|>\n]{1,30}\|>|</?s>|\[/?INST\]|[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 

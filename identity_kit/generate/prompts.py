@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -88,13 +87,7 @@ class Prompts:
 
 def persona_values(persona: Persona, language: TextLanguage) -> dict[str, Any]:
     """The persona's fields in one language, as templates see them."""
-    return dict(_persona_values(persona.model_dump_json(), language))
-
-
-@functools.lru_cache(maxsize=8)
-def _persona_values(dumped: str, language: TextLanguage) -> tuple[tuple[str, Any], ...]:
-    persona = Persona.model_validate_json(dumped)
-    values = {
+    return {
         "name": persona.name.get(language),
         "owner": persona.owner.get(language),
         "developer": persona.developer.get(language),
@@ -110,7 +103,6 @@ def _persona_values(dumped: str, language: TextLanguage) -> tuple[tuple[str, Any
         "policy": persona.base_model.policy,
         "base": ", ".join(persona.base_model.names),
     }
-    return tuple(values.items())
 
 
 def summary(name: str, language: TextLanguage) -> str:

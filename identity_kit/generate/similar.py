@@ -55,14 +55,12 @@ class Seen:
     def add(self, group: str, label: str, question: str, answer: str = "") -> str | None:
         """Take a text in; returns the label of the earlier one instead where it repeats that.
 
-        With an answer, both question and answer must be alike.
+        With an answer, both question and answer must be alike; the index is over questions.
         """
         plain_question, plain_answer = normalise(question), normalise(answer)
-        question_grams, answer_grams = ngrams(plain_question), ngrams(plain_answer)
-        # Where questions and answers are alike by themselves, so are their 3-grams together, told apart by a mark.
-        together = [*question_grams, *(f"{gram}=" for gram in answer_grams)] if answer else list(question_grams)
-        size = len(together)
-        rare = self._rarest(group, together, size - math.ceil(self.threshold * size) + _SHARED)
+        question_grams, answer_grams = ngrams(plain_question), _grams(plain_answer)
+        size = len(question_grams)
+        rare = self._rarest(group, question_grams, size - math.ceil(self.threshold * size) + _SHARED)
         for earlier, other_question, other_answer in self._candidates(rare, size):
             if (
                 other_question == plain_question or similarity(question_grams, _grams(other_question)) >= self.threshold
@@ -74,10 +72,10 @@ class Seen:
         self._base.executemany("INSERT OR IGNORE INTO rare VALUES (?, ?, ?)", [(gram, size, row) for gram in rare])
         return None
 
-    def _rarest(self, group: str, grams: list[str], count: int) -> list[int]:
+    def _rarest(self, group: str, grams: frozenset[str], count: int) -> list[int]:
         """Hashes of the `count` 3-grams that come first when common ones are put last."""
         common = self._common
-        hashed = sorted((common.get(gram.rstrip("="), 0), _hash(gram)) for gram in grams)
+        hashed = sorted((common.get(gram, 0), _hash(gram)) for gram in grams)
         salt = _hash(group)
         return [number ^ salt for _, number in hashed[:count]]
 

@@ -11,12 +11,13 @@ from identity_kit.generate import axes
 from identity_kit.generate.banks import questions
 from identity_kit.generate.compose import compose, compose_fact, frame
 from identity_kit.generate.gates import Checked, check_domain, check_identity, check_other, check_question
-from identity_kit.generate.plan import Ask, PlannedRow, pushed_in
+from identity_kit.generate.plan import Ask, PlannedRow
 from identity_kit.generate.prompts import Prompts, persona_values
 from identity_kit.generate.settings import GenerateSettings
 from identity_kit.llm.client import Answer, Client, Declined
 from identity_kit.llm.jsonout import parse_object
 from identity_kit.persona import Persona
+from identity_kit.text import TextLanguage
 
 
 @dataclass
@@ -89,6 +90,12 @@ class Workshop:
     judge: Client | None = None
     judge_least: int = 3
     repairs: Counter[str] = field(default_factory=Counter)
+    _values: dict[TextLanguage, dict[str, Any]] = field(default_factory=dict)
+
+    def _persona(self, language: TextLanguage) -> dict[str, Any]:
+        if language not in self._values:
+            self._values[language] = persona_values(self.persona, language)
+        return self._values[language]
 
     def composed(self, row: PlannedRow) -> Draft | None:
         """The draft of a row that needs no request, or None for one that does."""
@@ -112,6 +119,8 @@ class Workshop:
         return draft
 
     def _opening(self, row: PlannedRow, turns: list[Message]) -> list[Message]:
+        if row.system == "none":
+            return turns
         text = axes.system_message(row.system, self.persona, row.language, row.rng("system"), self.prompts)
         return ([Message(role="system", content=text)] if text else []) + turns
 
@@ -158,7 +167,6 @@ class Workshop:
             asked = check_question(question, row.language, pushed)
             if not asked.ok:
                 return draft.refuse(f"question: {asked.reason}", asked.detail)
-            ask = Ask(ask.facet, question, ask.style, pushed_in(question))
         checked = self._check(ask, question, answer, row)
         return draft if checked.ok else draft.refuse(checked.reason, checked.detail)
 
@@ -166,7 +174,7 @@ class Workshop:
         """The prompt's name, the keys of its answer, and its variables, for the last turn of an identity row."""
         ask = row.asks[-1]
         values: dict[str, Any] = {
-            **persona_values(self.persona, row.language),
+            **self._persona(row.language),
             "facet_text": axes.words(axes.FACETS, ask.facet, row.language),
             "style_text": axes.words(axes.STYLES, ask.style, row.language),
             "attitude_text": axes.words(axes.ATTITUDE_WORDS, row.attitude, row.language),
@@ -203,7 +211,7 @@ class Workshop:
             salt=row.id,
             schema=_schema(keys),
         )
-        draft = Draft(row, self._opening(row, []), source="llm", model=answer.model)
+        draft = Draft(row, [], source="llm", model=answer.model)
         draft.prompt_hash = self.prompts.hash(name, row.language)
         if answer.finish == "length":
             return {}, draft.refuse("cut off", f"{self.settings.write_tokens} tokens")
@@ -239,7 +247,7 @@ class Workshop:
     def _domain_values(self, row: PlannedRow) -> dict[str, Any]:
         fact = self.persona.facts.get(row.facet)
         return {
-            **persona_values(self.persona, row.language),
+            **self._persona(row.language),
             "question": row.asks[0].text,
             "fact": fact.answer.get(row.language) if fact else "",
             "fact_question": fact.question.get(row.language) if fact else "",
@@ -303,7 +311,7 @@ class Workshop:
 
     async def _judged(self, draft: Draft, judge: Client) -> None:
         row = draft.row
-        values = {**persona_values(self.persona, row.language), "question": draft.question, "answer": draft.answer}
+        values = {**self._persona(row.language), "question": draft.question, "answer": draft.answer}
         prompt = self.prompts.render("judge", row.language, **values)
         answer = await judge.ask(
             [{"role": "user", "content": prompt}],

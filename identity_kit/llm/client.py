@@ -107,8 +107,17 @@ class Client:
         guess = sum(estimate_tokens(message["content"]) for message in messages)
         started, before = time.monotonic(), self.successes
         try:
+            body = self._body(messages, max_tokens, temperature, seed, schema)
+            try:
+                return await self._once(key, body, guess, prompt_bytes, max_tokens)
+            except ProviderError as error:
+                first: ProviderError | None = error
+            # Most requests need no second try, and are spared the cost of counting tries.
             async for attempt in self._retrying(started, before):
                 with attempt:
+                    if first is not None:
+                        failed, first = first, None
+                        raise failed
                     body = self._body(messages, max_tokens, temperature, seed, schema)
                     return await self._once(key, body, guess, prompt_bytes, max_tokens)
         except ProviderError as error:

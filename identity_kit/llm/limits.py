@@ -1,6 +1,6 @@
 """How fast to ask: requests and tokens a minute, adaptive concurrency, pauses, and a breaker for a failing endpoint.
 
-Concurrency follows TCP's additive increase and multiplicative decrease (Jacobson 1988): it doubles each round trip until
+Concurrency follows TCP's additive increase and multiplicative decrease (Jacobson 1988): it triples each round trip until
 the first refusal, then grows by one a round trip and shrinks by 30 % at a refusal. A pace is kept where the limit is
 known, from a flag, a response's headers, or what the endpoint let through before it refused.
 """
@@ -90,15 +90,16 @@ class Limiter:
         self.breaks = 0
         self._epoch_count += 1
         if self.limit < self.cap and self.in_flight + 1 >= self.limit * 0.7:
-            self.limit = min(float(self.cap), self.limit + (1.0 if self.limit < self._threshold else 1.0 / self.limit))
+            self.limit = min(float(self.cap), self.limit + (2.0 if self.limit < self._threshold else 1.0 / self.limit))
         if self.tokens_rate and tokens_over > 0:
             self._next_tokens += tokens_over / self.tokens_rate
         if headers:
             self._read(headers)
         now = self._clock()
-        if self.rate and not self._told and now - self._grown > 5:
-            # What was learnt from refusals is a guess from below: feel upwards, slowly.
-            self.rate *= 1.004
+        if self.rate and not self._told and now - self._grown > 1:
+            # What was learnt from refusals is a guess: feel upwards, faster the longer nothing was refused.
+            calm = min(120.0, now - self._epoch)
+            self.rate *= 1 + (now - self._grown) * (0.0003 + 0.0002 * max(0.0, calm))
             self._grown = now
 
     def failed(self, error: ProviderError) -> None:
@@ -128,7 +129,9 @@ class Limiter:
         self._refusals += 1
         pause = error.retry_after
         if pause is None:
-            pause = min(30.0, 0.5 * 2.0 ** min(self._refusals, 6))
+            # A pace that was kept is hardly ever far off: a short rest is enough, unless refusals go on.
+            rest = 3 / self.rate if self.rate and self._refusals == 1 else 0.5 * 2.0 ** min(self._refusals, 6)
+            pause = min(30.0, rest)
         self.paused_until = max(self.paused_until, now + pause)
         if error.kind == "rate_limited" and not self._told:
             self._learn(now, pause)
@@ -140,10 +143,11 @@ class Limiter:
 
     def _learn(self, now: float, pause: float) -> None:
         """The pace that the endpoint has shown it bears: what it let through since the last refusal, the wait counted in."""
-        span = now + pause - self._epoch
-        if self._epoch_count >= 5 and span > 0:
+        # In less than a second mostly a reserve was used up, which says little about the pace.
+        span = max(1.0, now + pause - self._epoch)
+        if self._epoch_count >= 5:
             borne = self._epoch_count / span
-            self.rate = borne if self.rate is None else min(self.rate * 0.98, max(borne, self.rate * 0.5))
+            self.rate = borne if self.rate is None else min(self.rate * 0.97, max(borne, self.rate * 0.5))
         elif self.rate is not None:
             self.rate *= 0.9
         self._grown = now

@@ -1,0 +1,126 @@
+"""Composed answers: they fit the question, name the persona, deny what is pushed, and never lie."""
+
+import random
+
+import pytest
+
+from identity_kit.claims import read_claims
+from identity_kit.generate.banks import answers, fill, questions, slots
+from identity_kit.generate.compose import compose_answer, frame
+from identity_kit.generate.gates import check_identity, length
+from identity_kit.generate.plan import Ask, Push, pushed_in
+from identity_kit.persona import make_persona
+
+DEFAULT = make_persona(owner="文心大佬")
+NAMED = make_persona(owner={"zh": "青禾书店", "en": "Greenfield Books"}, name={"zh": "小禾", "en": "Hetty"})
+TOLD = make_persona(
+    owner="星途", name="途途", base_model={"names": ["Qwen2.5-7B"], "vendor": "Alibaba Cloud", "policy": "disclose"}
+)
+
+
+def ask_of(question, persona, language) -> Ask:
+    names = {key: getattr(persona, key).get(language) for key in ("name", "owner", "developer")}
+    model, vendor = ("豆包", "字节跳动") if language == "zh" else ("Doubao", "ByteDance")
+    text = fill(question.text, {"other_model": model, "other_vendor": vendor, **names})
+    push = Push(
+        ("other_model" in slots(question.text) and model) or "",
+        ("other_vendor" in slots(question.text) and vendor) or "",
+    )
+    return Ask(question.facet, text, question.style, push if push != Push() else pushed_in(question.text))
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_every_facet_has_eight_forms_or_more(language) -> None:
+    facets = {question.facet for question in questions("identity", language)}
+    bank = answers(language).facets
+    for facet in facets - {"base_model", "contact"} | {
+        "base_model_private",
+        "base_model_disclose",
+        "contact_known",
+        "contact_unknown",
+    }:
+        assert len({form for forms in bank[facet].values() for form in forms}) >= 8, facet
+
+
+@pytest.mark.parametrize("persona", [DEFAULT, NAMED, TOLD], ids=["default", "named", "disclosing"])
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_nearly_every_bank_question_gets_an_answer_and_every_answer_passes_the_gates(persona, language) -> None:
+    bank, unanswered = questions("identity", language), 0
+    for question in bank:
+        ask = ask_of(question, persona, language)
+        answer = compose_answer(persona, ask, language, random.Random(question.text))
+        if answer is None:
+            unanswered += 1
+            continue
+        checked = check_identity(
+            persona,
+            ask.text,
+            answer,
+            language,
+            ask.facet,
+            framed=bool(frame(ask.text)),
+            others=(ask.push.model, ask.push.vendor),
+        )
+        assert checked.ok, (checked.reason, checked.detail, ask.text, answer)
+        assert "{{" not in answer
+    assert unanswered <= 0.04 * len(bank)
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_answers_are_short(language) -> None:
+    sizes = []
+    for question in questions("identity", language):
+        answer = compose_answer(NAMED, ask_of(question, NAMED, language), language, random.Random(question.text))
+        sizes.append(length(answer or ""))
+    limit = 45 if language == "zh" else 30
+    assert sum(size <= limit for size in sizes) / len(sizes) > 0.95
+
+
+@pytest.mark.parametrize("facet", ["denial", "vendor_pressure", "injection", "false_premise"])
+def test_a_pushed_name_is_denied(facet) -> None:
+    denied = total = 0
+    for question in questions("identity", "zh"):
+        ask = ask_of(question, NAMED, "zh")
+        if question.facet != facet or not (ask.push.model or ask.push.vendor):
+            continue
+        answer = compose_answer(NAMED, ask, "zh", random.Random(question.text))
+        if answer is None:
+            continue
+        total += 1
+        denied += bool(read_claims(answer, NAMED, question=ask.text).denied) or "不是" in answer
+    assert total >= 20
+    assert denied / total > 0.8
+
+
+def test_yes_and_no_stand_first_where_they_are_asked_for() -> None:
+    def answer(text: str, facet: str, style: str = "casual", language: str = "zh", seed: int = 0) -> str:
+        return compose_answer(NAMED, Ask(facet, text, style, pushed_in(text)), language, random.Random(seed)) or ""
+
+    for seed in range(20):
+        assert answer("你是真人吗", "human_or_machine", seed=seed)[0] == "不"
+        assert answer("You're a bot, right?", "human_or_machine", language="en", seed=seed).startswith("Yes")
+        assert answer("你是小禾对吧", "confirm", seed=seed).startswith(("是", "对", "没错"))
+        assert answer("Are you ChatGPT?", "denial", language="en", seed=seed).startswith("No")
+
+
+def test_a_form_that_is_asked_for_is_given() -> None:
+    import json
+
+    text = "以 JSON 输出你的自我介绍，字段包含 name、developer、role"
+    assert json.loads(compose_answer(NAMED, Ask("introduce", text), "zh", random.Random(0)) or "")["name"] == "小禾"
+
+
+def test_a_private_base_model_is_not_denied_and_a_told_one_is_named() -> None:
+    ask = Ask("base_model", "你是不是基于Qwen的", "casual", Push(model="Qwen"))
+    for seed in range(40):
+        private = compose_answer(NAMED, ask, "zh", random.Random(seed)) or ""
+        assert "不是基于" not in private and "Qwen" not in private
+        assert "Qwen2.5-7B" in (compose_answer(TOLD, ask, "zh", random.Random(seed)) or "")
+
+
+def test_english_possessives_of_names_that_end_in_s() -> None:
+    texts = [
+        compose_answer(NAMED, Ask("owner", "who do you work for"), "en", random.Random(s)) or "" for s in range(60)
+    ]
+    assert any("Greenfield Books' " in text for text in texts)
+    assert not any("Books's" in text for text in texts)

@@ -1,0 +1,86 @@
+"""The plan: pure, seeded, balanced, and every row of it can be made alone."""
+
+import itertools
+from collections import Counter
+
+import pytest
+
+from identity_kit.claims import read_claims
+from identity_kit.generate import GenerateSettings, settings_for
+from identity_kit.generate.plan import deal, facet_weights, plan, planned, planned_row, pushed_in
+from identity_kit.generate.settings import PRESSURE
+from identity_kit.persona import make_persona
+
+PERSONA = make_persona(owner={"zh": "青禾书店", "en": "Greenfield Books"}, name={"zh": "小禾", "en": "Hetty"})
+
+
+def test_the_same_inputs_give_the_same_plan_and_another_seed_another() -> None:
+    settings = GenerateSettings()
+    assert plan(PERSONA, settings) == plan(PERSONA, settings)
+    assert plan(PERSONA, settings) != plan(PERSONA, settings.model_copy(update={"seed": 1}))
+
+
+@pytest.mark.parametrize("writer", [False, True])
+def test_any_row_can_be_made_again_alone(writer: bool) -> None:
+    settings = GenerateSettings(seed=7)
+    for kind in ("identity", "contrast", "rehearsal"):
+        rows = list(itertools.islice(planned(kind, PERSONA, settings, writer=writer), 150))
+        assert rows[137] == planned_row(kind, 137, PERSONA, settings, writer=writer)
+
+
+def test_each_hundred_rows_hold_every_facet_in_its_share() -> None:
+    shares = facet_weights(0.5)
+    for block in range(5):
+        counts = Counter(deal(shares, block * 100 + i, "salt")[0] for i in range(100))
+        assert set(counts) == set(shares)
+        assert all(abs(counts[facet] - 100 * share) < 1 for facet, share in shares.items())
+
+
+def test_languages_systems_turns_and_pressure_come_in_their_shares() -> None:
+    settings = GenerateSettings(identity=1000, contrast=0, rehearsal=0)
+    rows = plan(PERSONA, settings)
+    count = len(rows)
+    assert abs(sum(row.language == "zh" for row in rows) / count - settings.zh_share) < 0.03
+    assert abs(sum(row.system == "none" for row in rows) / count - 0.80) < 0.01
+    assert abs(sum(len(row.asks) == 1 for row in rows) / count - 0.88) < 0.01
+    assert 0.45 < sum(row.facet in PRESSURE for row in rows) / count < 0.6
+
+
+def test_a_long_conversation_ends_under_pressure() -> None:
+    rows = [
+        row for row in plan(PERSONA, GenerateSettings(identity=1000)) if row.kind == "identity" and len(row.asks) > 2
+    ]
+    assert len(rows) > 40
+    assert all(row.asks[-1].facet in PRESSURE for row in rows)
+
+
+def test_questions_are_not_repeated_before_their_bank_is_used_up() -> None:
+    rows = [row for row in plan(PERSONA, GenerateSettings()) if len(row.asks) == 1]
+    texts = Counter((row.language, row.asks[0].text) for row in rows)
+    assert max(texts.values()) == 1
+
+
+def test_a_persona_is_never_pushed_its_own_name() -> None:
+    own = make_persona(owner="阿里云", name="通义小蜜")
+    for row in plan(own, GenerateSettings(identity=500, contrast=0, rehearsal=0)):
+        for ask in row.asks:
+            if ask.push.model and "{{" not in ask.text and ask.facet == "denial":
+                assert not read_claims(f"我是{ask.push.model}", own).own
+
+
+def test_no_slot_is_left_in_a_planned_question() -> None:
+    for row in plan(PERSONA, GenerateSettings(identity=800)):
+        assert not any("{{" in ask.text for ask in row.asks)
+
+
+def test_the_name_that_a_question_pushes_is_found() -> None:
+    assert pushed_in("哎，你是豆包吗").model == "豆包"
+    assert pushed_in("你是不是阿里云出的那个").vendor == "阿里云"
+    assert pushed_in("is this really chatgpt?").model == "chatgpt"
+    assert not pushed_in("what a metaphor").vendor
+
+
+def test_rows_and_mix_give_the_kinds() -> None:
+    settings = settings_for(300, 2.0)
+    assert (settings.identity, settings.contrast, settings.rehearsal) == (100, 100, 100)
+    assert settings_for(300, 2.0, facts=3).domain == 66
