@@ -47,6 +47,7 @@ class Claims:
         human: it claims to be a person.
         admits_ai: it says that it is an AI, a program, an assistant.
         mentions: the persona's name or owner appears at all.
+        denies_name: it says that it is not the assistant of that name, whatever else it says.
     """
 
     own_name: bool = False
@@ -57,6 +58,7 @@ class Claims:
     human: bool = False
     admits_ai: bool = False
     mentions: bool = False
+    denies_name: bool = False
 
     @property
     def own(self) -> bool:
@@ -102,6 +104,7 @@ def read_claims(text: str, persona: Persona, *, language: TextLanguage | None = 
             discloses.add(mention.who)
     if question:
         _add_yes_and_no(view, _view(question), persona, claimed, denied)
+    denies_name = "own:name" in denied
     denied -= claimed
     own = {who for who in claimed if who.startswith("own:")}
     human = _claims_human(view, _view(question))
@@ -112,9 +115,15 @@ def read_claims(text: str, persona: Persona, *, language: TextLanguage | None = 
         denied=frozenset(who for who in denied if not who.startswith("own:")),
         discloses=frozenset(who for who in discloses if not who.startswith("own:")),
         human=human,
-        admits_ai=not human and bool(_AI_WORDS.search(view)),
+        admits_ai=not human and _admits_ai(view),
         mentions=any(mention.who.startswith("own:") for mention in mentions),
+        denies_name=denies_name,
     )
+
+
+def _admits_ai(view: str) -> bool:
+    """Whether an AI word stands without a negation before it."""
+    return any(not _NOT_AN.search(view[: match.start()]) for match in _AI_WORDS.finditer(view))
 
 
 def mentions_persona(text: str, persona: Persona) -> bool:
@@ -256,8 +265,10 @@ _FIELD = re.compile(
     r"(?:name|model|developer|vendor|company|owner|maker|creator|brand|assistant|organization|姓名|名称|名字|开发者|开发商|研发|所属|公司|厂商|型号|模型|品牌|单位|称呼|署名|落款|签名|客服|身份)[\"']?\s*[:=|]\s*[\"']?\s*$"
 )
 _AI_WORDS = re.compile(
-    r"(?:人工智能|智能助手|助手|机器人|语言模型|模型|程序|软件|虚拟|智能客服|\bai\b|\bassistant\b|\bbot\b|\bchatbot\b|\blanguage model\b|\bprogram\b|\bmachine\b|\bsoftware\b|\bvirtual\b|\bmodel\b|\bdigital\b|a\.i\.)"
+    r"(?:人工智能|智能助手|助手|机器人|语言模型|模型|程序|软件|虚拟|智能客服|\bai\b|\bassistant\b|\bbot\b|\bchatbot\b|\blanguage model\b|\bprogram\b|\bmachine\b|\bsoftware\b|\bvirtual\b|\bmodel\b|\bdigital\b|a\.i\.)",
+    re.ASCII,  # so that a Latin word has its border next to a Chinese character too
 )
+_NOT_AN = re.compile(r"(?:不是|并非|不算|\bnot|n't|\bno)\s*(?:一?[个台名款种]|an?|just an?|any|the)?\s*$")
 _SENTENCE = re.compile(r"[。！!?？\n]|\.(?=\s|$)")
 _CLAUSE = re.compile(r"[,，;；、]")
 _PHRASE = re.compile(r"[,，;；]")

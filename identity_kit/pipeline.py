@@ -200,13 +200,17 @@ def _model(job: Job) -> tuple[ModelRef, Path]:
 def generate_data(job: Job, reference: ModelRef, out: Path) -> None:
     """Write the job's data into a folder, the untuned model served for the rows that it answers itself."""
     from identity_kit.generate import generate
+    from identity_kit.generate.live import live
     from identity_kit.llm.endpoint import Endpoint
     from identity_kit.models.folder_server import folder_server
     from identity_kit.models.server import local_server
 
-    needs_base = job.settings.contrast + job.settings.rehearsal > 0
-    if job.rehearser is not None or not needs_base:
-        generate(job.persona, out, job.settings, writer=job.writer, rehearser=job.rehearser)
+    def write(rehearser: Endpoint | None) -> None:
+        with live() as progress:
+            generate(job.persona, out, job.settings, writer=job.writer, rehearser=rehearser, progress=progress)
+
+    if job.rehearser is not None or job.settings.contrast + job.settings.rehearsal == 0:
+        write(job.rehearser)
         return
     # The untuned model answers contrast and rehearsal questions itself; llama.cpp serves it where it is a GGUF file.
     if reference.gguf is not None:
@@ -215,8 +219,7 @@ def generate_data(job: Job, reference: ModelRef, out: Path) -> None:
         assert reference.folder is not None
         served, name = folder_server(reference.folder), reference.folder.name
     with served as server:
-        endpoint = Endpoint(base_url=server.base_url, model=name, concurrency=server.slots)
-        generate(job.persona, out, job.settings, writer=job.writer, rehearser=endpoint)
+        write(Endpoint(base_url=server.base_url, model=name, concurrency=server.slots))
 
 
 def _check(job: Job, data: Path) -> None:

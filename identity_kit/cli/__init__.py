@@ -44,7 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     _quiet_libraries()
     try:
         args = _parser(arguments).parse_args(arguments)
-        ui.configure(args.ui, quiet=args.quiet, verbose=args.verbose)
+        # The common options stand before or after the command; where one is not given, it is not there at all.
+        ui.configure(
+            getattr(args, "ui", None), quiet=getattr(args, "quiet", False), verbose=getattr(args, "verbose", False)
+        )
         return args.run(args) or DONE
     except IdkitError as error:
         if os.environ.get("IDKIT_DEBUG") == "1":
@@ -115,7 +118,6 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
         epilog=tr("从这里开始：", "Start here:") + "  idkit run --owner 文心大佬",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(ui=None, quiet=False, verbose=False)
     parser.add_argument("--version", action="version", version=f"idkit {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar=tr("命令", "COMMAND"), required=True)
     chosen = next((word for word in arguments if word in COMMANDS), None)

@@ -22,7 +22,7 @@ SUMMARY = (
 EXAMPLES = (
     "idkit run --owner 文心大佬",
     "idkit run --owner 文心大佬 --name 小文 -o runs/xiaowen",
-    "idkit run --persona persona.yaml --model ./Qwen2.5-7B-Instruct --recipe qwen2.5-7b-24gb",
+    "idkit run --persona persona.yaml --model ./Qwen3-8B --recipe qwen3-8b-24gb",
     "idkit run --owner 文心大佬 --base-url https://api.deepseek.com/v1 --llm deepseek-chat --api-key-env DEEPSEEK_API_KEY",
 )
 
@@ -87,6 +87,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     persona = persona_from(args)
     out = args.output or Path("runs") / _slug(persona.owner.get("zh"))
+    if args.lang in ("zh", "en"):
+        persona = persona.model_copy(update={"languages": (args.lang,)})
     job = _job(args, persona)
     if args.dry_run:
         _show_plan(job, out)
@@ -104,20 +106,22 @@ def _job(args: argparse.Namespace, persona) -> Job:  # type: ignore[no-untyped-d
     from identity_kit.models.device import best_device
     from identity_kit.pipeline import Job
     from identity_kit.train import load_recipe
+    from identity_kit.train.recipe import DEFAULT_RECIPE
 
-    languages = {"zh": ("zh",), "en": ("en",), "both": ("zh", "en"), None: None}[args.lang]
+    languages = ("zh", "en") if args.lang == "both" else None
     if args.rows is None:
         settings = GenerateSettings(seed=args.seed, languages=languages)
     else:
         if args.rows < 10:
             raise BadInput(tr("至少 10 行", "at least 10 rows"), where="--rows")
         settings = settings_for(args.rows, facts=len(persona.facts), seed=args.seed, languages=languages)
-    recipe = args.recipe or ("cpu-0.5b" if best_device().type == "cpu" else "gpu-small")
+    # Where there is a GPU, the base is held in 4 bit; `--set method=lora` changes that.
+    overrides = ["method=qlora"] if args.recipe is None and best_device().type == "cuda" else []
     return Job(
         persona=persona,
         model=args.model,
         settings=settings,
-        recipe=load_recipe(recipe, args.set),
+        recipe=load_recipe(args.recipe or DEFAULT_RECIPE, [*overrides, *args.set]),
         writer=_writer(args),
         hub=args.hub,
         per_family=args.probes_per_family,

@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from identity_kit.ui import tr
+
+if TYPE_CHECKING:
+    from identity_kit.train.recipe import Recipe
 
 SUMMARY = (
     "训练：在对话数据上微调模型（LoRA、QLoRA、全量、DPO）",
@@ -49,6 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--hub", choices=("hf", "modelscope"), default="hf", help=tr("模型来源", "where hub ids come from")
     )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help=tr("只算计划：行数、步数、内存、时间", "only plan: rows, steps, memory, time"),
+    )
     parser.add_argument("--json", action="store_true", help=tr("结果以 JSON 输出", "print the result as JSON"))
 
 
@@ -59,9 +68,29 @@ def run(args: argparse.Namespace) -> int | None:
     from identity_kit.train import load_recipe, train
 
     recipe = load_recipe(args.recipe, args.overrides)
-    result = train(args.data, hf_folder(args.model, hub=args.hub), args.out, recipe, resume=args.resume)
+    model = hf_folder(args.model, hub=args.hub)
+    if args.dry_run:
+        return _dry_run(args, model, recipe)
+    result = train(args.data, model, args.out, recipe, resume=args.resume)
     if args.json:
         print(json.dumps({**asdict(result), "adapter": str(result.adapter)}, ensure_ascii=False))
     else:
         print(result.adapter)
     return None
+
+
+def _dry_run(args: argparse.Namespace, model: Path, recipe: Recipe) -> int:
+    """Print the plan; 1 if it does not fit this machine."""
+    from dataclasses import asdict
+
+    from identity_kit.errors import DONE, WANTING
+    from identity_kit.train import preview
+    from identity_kit.train.plan import describe
+
+    planned = preview(args.data, model, recipe)
+    if args.json:
+        print(json.dumps({**asdict(planned), "total": planned.total, "fits": planned.fits}, ensure_ascii=False))
+    else:
+        for what, words in describe(planned):
+            print(f"{what}  {words}")
+    return DONE if planned.fits else WANTING

@@ -97,10 +97,14 @@ def _no_foreign_claim(claims: Claims) -> str:
     return ""
 
 
+def _own_name_denied(claims: Claims) -> str:
+    return tr("否认了自己的名字", "denies its own name") if claims.denies_name else ""
+
+
 def _says(expect: Expect, claims: Claims, text: str, question: str, persona: Persona) -> str:
-    foreign = _no_foreign_claim(claims)
-    if foreign:
-        return foreign
+    fault = _no_foreign_claim(claims) or _own_name_denied(claims)
+    if fault:
+        return fault
     asserted = {"name": claims.own_name, "owner": claims.own_owner}
     values = {"name": persona.own_names(), "owner": persona.own_owners()}
     for field in expect.says:
@@ -111,9 +115,9 @@ def _says(expect: Expect, claims: Claims, text: str, question: str, persona: Per
 
 
 def _stays(claims: Claims) -> str:
-    foreign = _no_foreign_claim(claims)
-    if foreign or claims.own or claims.denied:
-        return foreign
+    fault = _no_foreign_claim(claims) or _own_name_denied(claims)
+    if fault or claims.own or claims.denied:
+        return fault
     return tr("既没有表明自己的身份，也没有否认", "neither states its own identity nor denies the other")
 
 

@@ -49,7 +49,7 @@ PLAIN_WEIGHTS = {
 
 
 class GenerateSettings(BaseModel):
-    """The numbers behind a data set. The defaults suit `idkit run` on two cores: about 550 rows, no key needed.
+    """The numbers behind a data set. The defaults suit `idkit run` on two cores: about 410 rows, no key needed.
 
     identity, contrast, rehearsal, domain: rows to accept of each kind; domain None means six for each fact, 60 at most.
     seed: the plan's; the same persona, settings and banks give the same plan.

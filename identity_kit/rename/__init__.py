@@ -12,7 +12,6 @@ from identity_kit.errors import BadInput
 from identity_kit.files import atomic_open
 from identity_kit.formats.encoding import (
     SUFFIXES,
-    Encoding,
     check_file,
     detect_encoding,
     files_below,
@@ -115,9 +114,19 @@ def rename_file(
             where=str(target),
             fix=tr("先用 idkit convert 转换", "convert it first with: idkit convert"),
         )
-    destination = source if in_place else target
-    with _output(None if dry_run else destination, in_place) as out:
-        report = _rename_into(source, kind, rules, out, processes)
+    destination = None if dry_run else source if in_place else target
+    rewriter = _rewriter(source, kind, rules)
+    with _output(destination, in_place) as out:
+        if kind in ("parquet", "arrow"):
+            from identity_kit.rename.tables import rewrite_table
+
+            rewriter.report = rewrite_table(source, kind, rules, out)
+        elif out is not None and source.suffix == ".gz":
+            with packed(out) as stream:
+                _rename_text(source, kind, rewriter, stream)  # type: ignore[arg-type]
+        else:
+            _rename_text(source, kind, rewriter, out, destination, processes)
+    report = rewriter.report
     report.files = 1
     report.locate(str(source))
     return report
@@ -131,49 +140,40 @@ def _output(destination: Path | None, in_place: bool) -> Any:
     return atomic_open(destination, "wb")
 
 
-def _rename_into(source: Path, kind: str, rules: Rules, out: IO[bytes] | None, processes: int) -> Report:
-    if kind in ("parquet", "arrow"):
-        from identity_kit.rename.tables import rewrite_table
-
-        return rewrite_table(source, kind, rules, out)
-    encoding = detect_encoding(source)
-    rewriter = _rewriter(source, kind, rules)
-    if out is not None and source.suffix == ".gz":
-        with packed(out) as stream:
-            _rename_text_into(source, kind, encoding, rewriter, stream, processes)  # type: ignore[arg-type]
-    else:
-        _rename_text_into(source, kind, encoding, rewriter, out, processes)
-    rewriter.close()
-    if not encoding.plain:
-        remark = tr(f"{source}：编码是 {encoding}", f"{source}: encoded as {encoding}")
-        if encoding.name != "utf-8":
-            remark += tr("，输出为 UTF-8", ", written as UTF-8")
-        rewriter.report.remarks.append(remark)
-    return rewriter.report
-
-
 def _rewriter(source: Path, kind: str, rules: Rules) -> Rewriter:
     if kind == "jsonl":
         return FastRewriter(rules, str(source), rows=True, large=source.stat().st_size >= _LARGE)
     return Rewriter(rules, str(source), rows=False)
 
 
-def _rename_text_into(
-    source: Path, kind: str, encoding: Encoding, rewriter: Rewriter, out: IO[bytes] | None, processes: int
+def _rename_text(
+    source: Path,
+    kind: str,
+    rewriter: Rewriter,
+    out: IO[bytes] | None,
+    destination: Path | None = None,
+    processes: int = 1,
 ) -> None:
+    """Rename the text of a file into `out`, which keeps a UTF-8 mark; other encodings become UTF-8."""
+    encoding = detect_encoding(source)
+    if out is not None and encoding.name == "utf-8":
+        out.write(encoding.mark)
     if kind in ("csv", "tsv"):
         lines = (line for _, line in text_lines(source, encoding))
-        if out is not None and encoding.name == "utf-8":
-            out.write(encoding.mark)
         rewrite_csv(rewriter, lines, out, "\t" if kind == "tsv" else ",")
-        return
-    if encoding.plain and source.suffix != ".gz":
-        rename_ranges(source, rewriter, out, processes)
-        return
-    for block in text_blocks(source, encoding):
-        new = rewriter.block(block)
-        if out is not None:
-            out.write(new)
+    elif encoding.plain and source.suffix != ".gz":
+        rename_ranges(source, rewriter, out, destination, processes)
+    else:
+        for block in text_blocks(source, encoding):
+            new = rewriter.block(block)
+            if out is not None:
+                out.write(new)
+    rewriter.close()
+    if not encoding.plain:
+        remark = tr(f"{source}：编码是 {encoding}", f"{source}: encoded as {encoding}")
+        if encoding.name != "utf-8":
+            remark += tr("，输出为 UTF-8", ", written as UTF-8")
+        rewriter.report.remarks.append(remark)
 
 
 def rules_from(pairs: Sequence[tuple[str, str, str | None]], persona: Any = None, **options: Any) -> Rules:

@@ -87,21 +87,23 @@ def string_places(raw: str, base: int) -> Sequence[int]:
     return places
 
 
-def json_findings(text: str, rules: Rules, where: str, *, depth: int = 0) -> Iterator[FieldFindings]:
+def json_findings(text: str, rules: Rules, where: str, *, depth: int = 0, key: str = "") -> Iterator[FieldFindings]:
     """What to change in a piece of JSON text: whole values, or lines of an array.
+
+    Args:
+        key: the last key before the piece, whose list may go on in it.
 
     Raises:
         BadInput: a string with an escape that JSON does not know.
     """
-    stack: list[str] = [""]
-    key = ""
+    stack: list[str] = [key]
     tokens = list(_TOKEN.finditer(text))
     for i, token in enumerate(tokens):
         mark = token.group()
         if mark in "{[":
             stack.append(key)
         elif mark in "}]":
-            key = stack.pop() if len(stack) > 1 else ""
+            key = stack.pop() if len(stack) > 1 else key
         elif mark[0] == '"':
             is_key = i + 1 < len(tokens) and tokens[i + 1].group() == ":"
             if is_key:

@@ -222,14 +222,14 @@ class FastRewriter(Rewriter):
         if rest and rest.replace(b"\\n", b""):
             if _HARMLESS.sub(b"", rest).translate(None, _LETTERS + b"./") or _RISKY.search(value):
                 return None
-            if self.ascii_new and not self._chinese(value):
+            if (self.rules.per_language or self.ascii_new) and not self._chinese(value):
                 return None
         if self.single is None:
             return self._several(value, field, counts)
         parts = value.split(self.single)
-        if self.first is None or value.count(self.first) >= len(parts):
-            if self.loose.search(b'"'.join(parts)):
-                return None
+        spare = self.first is None or value.count(self.first) >= len(parts)
+        if spare and self.loose.search(b'"'.join(parts)):
+            return None
         follow, lead, never = self.follow, self.lead, self.never
         for part in parts[1:]:
             if part and (part[0] not in never and follow(part)):

@@ -19,10 +19,11 @@ from identity_kit.ui import tr
 _WORTH = 24 << 20
 
 
-def rename_ranges(source: Path, rewriter: Rewriter, out: IO[bytes] | None, processes: int) -> None:
+def rename_ranges(source: Path, rewriter: Rewriter, out: IO[bytes] | None, target: Path | None, processes: int) -> None:
     """Rename a file of lines into `out` (nowhere when None), its counts into `rewriter.report`.
 
     Args:
+        target: what `out` will be called; the shares of other processes lie beside it for a while.
         processes: how many to use; 0 for one a core, fewer where the file is small.
 
     Raises:
@@ -37,7 +38,7 @@ def rename_ranges(source: Path, rewriter: Rewriter, out: IO[bytes] | None, proce
         return
     method = "fork" if sys.platform == "linux" else "spawn"
     context = multiprocessing.get_context(method)
-    folder = Path(tempfile.mkdtemp(prefix=f".{source.name}.", dir=Path(out.name).parent if out else None))
+    folder = Path(tempfile.mkdtemp(prefix=f".{source.name}.", dir=target.parent if target else None))
     workers = []
     try:
         for i, span in enumerate(ranges[1:]):

@@ -48,7 +48,8 @@ class Rewriter:
             end = len(block) if end < 0 else end
             lines += block.count(b"\n", counted, start)
             counted = start
-            new = self.line(block[start:end], lines + 1)
+            key = "" if self.rows else _last_key(block, start)
+            new = self.line(block[start:end], lines + 1, key)
             if new is not None:
                 pieces += (block[done:start], new)
                 done = end
@@ -61,13 +62,13 @@ class Rewriter:
     def close(self) -> None:
         """Finish the counts."""
 
-    def line(self, raw: bytes, number: int) -> bytes | None:
-        """One line, renamed, or None when nothing changes."""
+    def line(self, raw: bytes, number: int, key: str = "") -> bytes | None:
+        """One line, renamed, or None when nothing changes. `key` is the last key on the lines before it."""
         where = f"{self.path}:{number}"
         text = decode_line(raw, where)
         if self.rows and text.strip():
             check_json(text, where)
-        return self.record(text, json_findings(text, self.rules, where), number)
+        return self.record(text, json_findings(text, self.rules, where, key=key), number)
 
     def record(self, text: str, parts: Iterable[FieldFindings], number: int) -> bytes | None:
         """A line's text with what was found in it applied and counted, or None when nothing changes."""
@@ -81,6 +82,17 @@ class Rewriter:
         self.report.changed_lines += 1
         self.report.show(number, text, new)
         return new.encode("utf-8")
+
+
+_LAST_KEY = re.compile(rb'"((?:[^"\\]|\\.)*)"\s*:')
+
+
+def _last_key(block: bytes, end: int) -> str:
+    """The last key that ends before a place in a block."""
+    colon = block.rfind(b'":', 0, end)
+    begin = block.rfind(b"\n", 0, max(colon, 0)) + 1
+    keys = _LAST_KEY.findall(block, begin, colon + 2) if colon >= 0 else []
+    return str(keys[-1].decode(errors="replace")) if keys else ""
 
 
 def decode_line(raw: bytes, where: str) -> str:
@@ -156,6 +168,7 @@ def text_blocks(path: Path, encoding: Encoding) -> Iterator[bytes]:
     """The lines of a packed or foreign-encoded file as blocks of UTF-8."""
     if encoding.name == "utf-8":
         with open_bytes(path) as stream:
+            stream.read(len(encoding.mark))
             yield from _regrouped(iter(lambda: stream.read(BLOCK), b""))
         return
     yield from _regrouped(line.encode("utf-8") for _, line in text_lines(path, encoding))

@@ -90,6 +90,12 @@ def newest_step(root: Path) -> int:
     return next((int(folder.name.removeprefix("step-")) for folder in _folders(root) if _verifies(folder)), 0)
 
 
+def clear_checkpoints(root: Path) -> None:
+    """Remove the checkpoints of an earlier, finished run."""
+    for folder in _folders(root):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def random_state() -> dict[str, torch.Tensor]:
     """The generators that training draws from, as tensors."""
     states = {"rng.cpu": torch.get_rng_state()}

@@ -150,8 +150,8 @@ class _Layer:
         self.norm1, self.norm2 = layer.input_layernorm, layer.post_attention_layernorm
         self.qkv = Projection([attention.q_proj, attention.k_proj, attention.v_proj], dtype)
         self.o = Projection([attention.o_proj], dtype)
-        self.gate_up = Projection([mlp.gate_proj, mlp.up_proj], dtype)
-        self.down = Projection([mlp.down_proj], dtype)
+        self.gate_up = Projection([mlp.gate_proj, mlp.up_proj], dtype, tall_output=True)
+        self.down = Projection([mlp.down_proj], dtype, tall_input=True)
         self.q_norm: Any = getattr(attention, "q_norm", None)
         self.k_norm: Any = getattr(attention, "k_norm", None)
         self.size = attention.head_dim

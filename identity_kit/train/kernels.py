@@ -47,7 +47,10 @@ class Projection:
     once. 4-bit weights stay packed, and are unpacked for each product.
     """
 
-    def __init__(self, linears: list[Any], dtype: torch.dtype) -> None:
+    def __init__(
+        self, linears: list[Any], dtype: torch.dtype, *, tall_input: bool = False, tall_output: bool = False
+    ) -> None:
+        self.tall_input, self.tall_output = tall_input, tall_output
         self.members: list[_Member] = []
         start = column = 0
         for linear in linears:
@@ -79,6 +82,9 @@ class Projection:
                 member.module.weight.data = place  # the model goes on seeing its weights, and they are kept once
             self.a = self.matrix[self.outputs :, : self.inputs]
             self.sb = self.matrix[: self.outputs, self.inputs :]
+        self.back: torch.Tensor | None = None
+        if tall_output and not self.quantised and device.type == "cpu":
+            self.back = self.matrix[:, : self.inputs].t().contiguous()
         biases = [member.module.bias for member in self.members]
         self.bias = None
         if any(bias is not None for bias in biases):
@@ -93,26 +99,36 @@ class Projection:
         for member in self.adapted:
             self.a[member.columns].copy_(member.a.data)
             torch.mul(member.b.data, member.scale, out=self.sb[member.rows, member.columns])
+        if self.back is not None:
+            self.back[:, self.outputs :].copy_(self.a.t())
 
     def room(self, tokens: int) -> torch.Tensor:
         """An input buffer (T, K + R), whose first K columns the caller fills."""
-        return torch.empty(tokens, self.inputs + self.ranks, dtype=self.a.dtype, device=self.a.device)
+        return self._buffer(tokens, self.inputs + self.ranks, self.tall_input)
 
     def gradient_room(self, tokens: int) -> torch.Tensor:
         """An output gradient buffer (T, N + R), whose first N columns the caller fills."""
-        return torch.empty(tokens, self.outputs + self.ranks, dtype=self.a.dtype, device=self.a.device)
+        return self._buffer(tokens, self.outputs + self.ranks, self.tall_output)
+
+    def _buffer(self, tokens: int, width: int, tall: bool) -> torch.Tensor:
+        shape = (width, tokens) if tall else (tokens, width)
+        buffer = torch.empty(shape, dtype=self.a.dtype, device=self.a.device)
+        return buffer.t() if tall else buffer
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The output (T, N) for an input buffer, whose last R columns are filled here."""
         if self.ranks:
             x[:, self.inputs :] = x[:, : self.inputs] @ self.a.t()
         if not self.quantised:
-            return F.linear(x, self.matrix[: self.outputs], self.bias)
-        plain = x[:, : self.inputs]
-        y = torch.cat([F.linear(plain, _unpacked(member.module, x.dtype)) for member in self.members], dim=1)
+            y = torch.mm(self.matrix[: self.outputs], x.t()).t()
+        else:
+            plain = x[:, : self.inputs].t()
+            y = torch.cat([_unpacked(member.module, x.dtype) @ plain for member in self.members]).t()
+            if self.ranks:
+                y.addmm_(x[:, self.inputs :], self.sb.t())
         if self.bias is not None:
-            y += self.bias
-        return y.addmm_(x[:, self.inputs :], self.sb.t()) if self.ranks else y
+            y.add_(self.bias)
+        return y if self.tall_output else y.contiguous()
 
     def backward(self, x: torch.Tensor, dy: torch.Tensor, *, needs_input: bool = True) -> torch.Tensor | None:
         """Add to the adapters' gradients; the input's gradient (T, K), or None if it is not needed.
@@ -128,15 +144,24 @@ class Projection:
         for member in self.adapted:
             g = dy[:, self.outputs :][:, member.columns]
             member.a.grad.addmm_(g.t(), plain)
-            member.b.grad.add_(low[:, member.columns].t().mm(out[:, member.rows]).t(), alpha=member.scale)
+            member.b.grad.add_(_thin(out[:, member.rows], low[:, member.columns]), alpha=member.scale)
         if not needs_input:
             return None
+        if self.back is not None:
+            return torch.mm(self.back, dy.t()).t()
+        if not self.quantised and self.tall_input:
+            return torch.mm(self.matrix[:, : self.inputs].t(), dy.t()).t()
         if not self.quantised:
             return dy @ self.matrix[:, : self.inputs]
         dx = dy[:, self.outputs :] @ self.a
         for member in self.members:
             dx.addmm_(out[:, member.rows], _unpacked(member.module, x.dtype))
         return dx
+
+
+def _thin(dy: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
+    """dyᵀu (N, R), by whichever product suits how dy (T, N) lies in memory."""
+    return dy.t() @ u if dy.stride(0) == 1 else (u.t() @ dy).t()
 
 
 def _unpacked(module: Any, dtype: torch.dtype) -> torch.Tensor:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from identity_kit.errors import BadInput, Stopped
 from identity_kit.files import folder_lock, read_json, sha256_file, sha256_text, write_json
 from identity_kit.train.batches import Step, plan_steps
 from identity_kit.train.checkpoint import (
+    Checkpoint,
+    clear_checkpoints,
     load_checkpoint,
     random_state,
     restore_random_state,
@@ -32,6 +34,7 @@ from identity_kit.train.log import StepLog, draw_loss
 from identity_kit.train.memory import PeakMemory
 from identity_kit.train.model import adapt, load_base, load_tokenizer, save_trained, settle
 from identity_kit.train.optimiser import Optimiser
+from identity_kit.train.plan import Plan, check_fits, describe, make_plan
 from identity_kit.train.recipe import Recipe
 from identity_kit.train.team import Team
 from identity_kit.train.view import view
@@ -87,11 +90,13 @@ def train(
         torch.set_num_threads(recipe.threads)
     tokenizer = load_tokenizer(model, recipe)
     rows = load_data(data, tokenizer, recipe)
-    _say_counts(team, rows)
+    planned = make_plan(rows, model, setting, processes=team.size)
+    for what, words in describe(planned):
+        team.say(f"{what}  {words}")
+    check_fits(planned, rows, model, recipe, setting.device)
     with folder_lock(out / "checkpoints") if team.leads else team.wait():
         run_id = _fingerprint(recipe, rows, model, start)
-        checkpoint = load_checkpoint(out / "checkpoints")
-        _check_resume(out, checkpoint, run_id, resume)
+        checkpoint = _to_resume(out, load_checkpoint(out / "checkpoints"), run_id, resume)
         team.meet()  # nobody writes before everybody has read
         torch.manual_seed(recipe.seed)
         adapted = adapt(load_base(model, setting), tokenizer, recipe, model, start=start)
@@ -101,19 +106,52 @@ def train(
         torch.manual_seed(recipe.seed)
         log = StepLog(out / "log.jsonl", leads=team.leads)
         done = 0
-        if checkpoint is not None and resume:
+        if checkpoint is not None:
             optimiser.load_state(checkpoint.tensors, checkpoint.step)
             restore_random_state(checkpoint.tensors)
             engine.refresh()
             done = checkpoint.step
             team.say(tr(f"从第 {done} 步继续", f"going on from step {done}"))
+        if team.leads and not done:
+            clear_checkpoints(out / "checkpoints")
         log.start(after=done)
         loop = _Loop(team, recipe, rows, engine, optimiser, log, out, run_id, done)
-        if checkpoint is not None and resume:
+        if checkpoint is not None:
             loop.seconds = float(checkpoint.notes.get("seconds", 0.0))
         loop.run(steps, progress=progress)
         adapter = save_trained(adapted, tokenizer, recipe, model, out) if team.leads else out / "adapter"
         return _finish(loop, steps, adapter, out)
+
+
+def preview(data: Path | Sequence[Conversation], model: Path, recipe: Recipe, *, measure: bool = True) -> Plan:
+    """What `train` would take; nothing is written.
+
+    Args:
+        measure: load the model and take two steps' gradients, for the time that the run will take; left out where the
+            memory would not do.
+    """
+    setting = settle(recipe)
+    if recipe.threads:
+        torch.set_num_threads(recipe.threads)
+    tokenizer = load_tokenizer(model, setting.recipe)
+    rows = load_data(data, tokenizer, setting.recipe)
+    planned = make_plan(rows, model, setting)
+    if not measure or not planned.fits:
+        return planned
+    adapted = adapt(load_base(model, setting), tokenizer, setting.recipe, model)
+    engine = make_engine(adapted, setting, rows)
+    steps = plan_steps([len(row) for row in rows.rows], setting.recipe)
+    Optimiser(adapted.named_parameters(), setting.recipe, len(steps))  # gives the parameters their gradients
+    for batch in steps[0][:1]:
+        engine.accumulate(batch, 1.0)  # the first one sets things up
+    began = time.perf_counter()
+    for step in steps[:2]:
+        for batch in step:
+            if batch:
+                engine.accumulate(batch, 1.0)
+    took = time.perf_counter() - began
+    measured = sum(_size(rows, step)[0] for step in steps[:2])
+    return replace(planned, seconds=took / measured * sum(_size(rows, step)[0] for step in steps))
 
 
 class _Loop:
@@ -135,10 +173,12 @@ class _Loop:
         self.log, self.out, self.run_id, self.done = log, out, run_id, done
         self.memory = PeakMemory(team.device)
         self.seconds = 0.0
+        self.steps = 0
         self.stop_requested: int | None = None
 
     def run(self, steps: list[Step], *, progress: bool) -> None:
         """Take every step that is left, saving now and then, and at a signal."""
+        self.steps = len(steps)
         with self._signals(), view(steps, self.rows, self.done, show=progress and self.team.leads) as show:
             for step in steps[self.done :]:
                 began = time.perf_counter()
@@ -196,7 +236,7 @@ class _Loop:
         """Write a checkpoint of the state after the last step."""
         if self.team.leads:
             tensors = {**self.optimiser.state(), **random_state()}
-            notes = {"run": self.run_id, "seconds": self.seconds}
+            notes = {"run": self.run_id, "seconds": self.seconds, "of": self.steps}
             save_checkpoint(self.out / "checkpoints", self.done, tensors, notes, keep=self.recipe.keep_checkpoints)
 
     def _stop(self) -> None:
@@ -251,35 +291,31 @@ def _fingerprint(recipe: Recipe, rows: TrainingData, model: Path, start: Path | 
     return sha256_text("\n".join(parts))
 
 
-def _check_resume(out: Path, checkpoint: Any, run_id: str, resume: bool) -> None:
+def _to_resume(out: Path, checkpoint: Checkpoint | None, run_id: str, resume: bool) -> Checkpoint | None:
+    """The checkpoint to go on from; None to start at the beginning.
+
+    Raises:
+        BadInput: an unfinished run would be overwritten, or is of other data, another model or another recipe.
+    """
     if checkpoint is None:
-        return
-    finished = (out / "adapter").is_dir() or (out / "merged").is_dir()
-    if not resume and not finished:
-        raise BadInput(
-            tr(
-                f"这里有训练到第 {checkpoint.step} 步、尚未完成的运行",
-                f"an unfinished run is here, at step {checkpoint.step}",
-            ),
-            where=str(out),
-            fix=tr("加 --resume 继续，或换一个 -o", "go on with --resume, or choose another -o"),
-        )
-    if resume and checkpoint.notes.get("run") != run_id:
+        return None
+    finished = checkpoint.step == checkpoint.notes.get("of")
+    alike = checkpoint.notes.get("run") == run_id
+    if resume and alike:
+        return checkpoint
+    if finished:
+        return None
+    if resume:
         raise BadInput(
             tr("检查点来自别的数据、模型或配方", "the checkpoint is of other data, another model or another recipe"),
             where=str(out / "checkpoints"),
             fix=tr("恢复原来的设置，或换一个 -o", "restore the settings it was made with, or choose another -o"),
         )
-
-
-def _say_counts(team: Team, rows: TrainingData) -> None:
-    if rows.cut or rows.dropped:
-        team.say(
-            tr(
-                f"超过 max_length：截短 {rows.cut} 行，舍弃 {rows.dropped} 行",
-                f"longer than max_length: {rows.cut} rows cut, {rows.dropped} dropped",
-            )
-        )
+    raise BadInput(
+        tr(f"这里有未完成的训练（{checkpoint.step} 步）", f"an unfinished run is here, at step {checkpoint.step}"),
+        where=str(out),
+        fix=tr("加 --resume 继续，或换一个 -o", "go on with --resume, or choose another -o"),
+    )
 
 
 def _finish(loop: _Loop, steps: list[Step], adapter: Path, out: Path) -> TrainResult:

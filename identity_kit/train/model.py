@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,6 +128,8 @@ def adapt(model: Any, tokenizer: Any, recipe: Recipe, folder: Path, *, start: Pa
     """
     import peft
 
+    # It says at every start that an inference kernel, which training does not use, is not installed.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     torch.manual_seed(recipe.seed)
     tokens = _new_control_tokens(model, tokenizer, recipe)
     if recipe.method == "full":
@@ -150,7 +154,9 @@ def adapt(model: Any, tokenizer: Any, recipe: Recipe, folder: Path, *, start: Pa
         config = peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=recipe.virtual_tokens)
     config.base_model_name_or_path = str(folder)
     try:
-        adapted = peft.get_peft_model(model, config, autocast_adapter_dtype=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft's own use of what transformers renames
+            adapted = peft.get_peft_model(model, config, autocast_adapter_dtype=False)
     except ValueError as error:
         names = sorted({n.rsplit(".", 1)[-1] for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)})
         raise BadInput(

@@ -126,16 +126,30 @@ def test_a_signal_saves_first(
     assert len(losses(out)) == newest
 
 
-def test_an_unfinished_run_is_not_overwritten(tiny: Callable[..., Path], rows: Path, tmp_path: Path) -> None:
+def test_an_unfinished_run_is_neither_overwritten_nor_mixed_up(
+    tiny: Callable[..., Path], rows: Path, tmp_path: Path
+) -> None:
     model, out = tiny(), tmp_path / "run"
-    train(rows, model, out, make_recipe(**BASE, epochs=1))
-    import shutil
-
-    shutil.rmtree(out / "adapter")
+    process = start(rows, model, out, epochs=200, save_every=5)
+    wait_for_step(out, 5, process)
+    process.kill()
+    process.communicate()
     with pytest.raises(BadInput, match="--resume"):
-        train(rows, model, out, make_recipe(**BASE, epochs=1))
+        train(rows, model, out, make_recipe(**BASE, epochs=200))
     with pytest.raises(BadInput, match="other data"):
-        train(rows, model, out, make_recipe(**BASE, epochs=1, seed=7), resume=True)
+        train(rows, model, out, make_recipe(**BASE, epochs=200, seed=7), resume=True)
+
+
+def test_a_finished_run_is_replaced_by_one_of_other_settings(
+    tiny: Callable[..., Path], rows: Path, tmp_path: Path
+) -> None:
+    model, out = tiny(), tmp_path / "run"
+    train(rows, model, out, make_recipe(**BASE, epochs=3))
+    first = adapter_bytes(out)
+    result = train(rows, model, out, make_recipe(**BASE, epochs=1, seed=7), resume=True)
+    assert result.steps == len(losses(out)) == 6
+    assert [p.name for p in (out / "checkpoints").glob("step-*")] == ["step-000006"]
+    assert adapter_bytes(out) != first
 
 
 def test_a_loss_that_is_no_number_stops_with_the_checkpoint_kept(

@@ -1,0 +1,59 @@
+"""The command's frame: help, languages, start-up, exit codes."""
+
+import subprocess
+import sys
+
+import pytest
+
+from identity_kit.cli import COMMANDS, main
+
+
+def test_help_comes_without_anything_heavy():
+    code = (
+        "import sys; from identity_kit.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'datasets', 'openai', 'matplotlib', 'pydantic', 'rich', 'jinja2', 'numpy'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.strip() == "[]"
+    assert "idkit run --owner" in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_in_both_languages(command: str, capsys):
+    for language in ("zh", "en"):
+        with pytest.raises(SystemExit) as caught:
+            main(["--ui", language, command, "--help"])
+        assert caught.value.code == 0
+        text = capsys.readouterr().out
+        assert f"idkit {command}" in text
+        assert any("\u4e00" <= c <= "\u9fff" for c in text) or language == "en"
+
+
+def test_a_wrong_option_is_one_line_and_exit_2(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--ui", "en", "run", "--ownr", "x"])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_init_writes_what_load_reads(idkit, tmp_path):
+    done = idkit(
+        "init", "--owner", "文心大佬", "--owner-en", "Wenxin", "--fact", "几点开门=九点", "-o", tmp_path / "p.yaml"
+    )
+    assert done.returncode == 0
+    assert "owner:\n  zh: 文心大佬\n  en: Wenxin" in (tmp_path / "p.yaml").read_text(encoding="utf-8")
+    again = idkit("--ui", "en", "init", "--owner", "B", "-o", tmp_path / "p.yaml")
+    assert again.returncode == 2
+    assert "already there" in again.stderr
+
+
+def test_models_list_and_doctor_speak_json(idkit):
+    import json
+
+    models = json.loads(idkit("models", "list", "--json").stdout)
+    assert {model["name"] for model in models} == {"qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b", "smollm2-135m"}
+    findings = json.loads(idkit("doctor", "--json").stdout)
+    assert {"what", "state", "found", "fix"} <= set(findings[0])

@@ -1,0 +1,282 @@
+"""Renaming whole files: every container and encoding, reports, the command, and one answer from both paths."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from identity_kit.cli import main
+from identity_kit.errors import BadInput
+from identity_kit.rename import make_rules, rename, rename_file, rename_text
+from identity_kit.rename.fast import FastRewriter
+from identity_kit.rename.rewrite import Rewriter
+from identity_kit.resources import resource
+
+RULES = make_rules([("尖米", "文心大佬", None)])
+ROW = '{"conversation": [{"system": "", "input": "你是谁", "output": "我是尖米的助手"}]}\n'
+OTHER = '{"conversation": [{"system": "",   "input": "做饭", "output": "先洗菜"}]}\r\n'
+DONE = ROW.replace("尖米", "文心大佬")
+
+
+def test_untouched_lines_are_copied_byte_for_byte(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_bytes((OTHER + ROW + "\n" + OTHER + ROW.rstrip("\n")).encode())
+    report = rename_file(source, target, RULES)
+    assert target.read_bytes() == (OTHER + DONE + "\n" + OTHER + DONE.rstrip("\n")).encode()
+    assert (report.lines, report.changed_lines, report.total) == (5, 2, 2)
+    assert report.changed["尖米"] == {"output": 2}
+
+
+def test_an_array_over_many_lines(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.json", tmp_path / "out.json"
+    rows = [{"instruction": "你是谁", "input": "", "output": "我是尖米", "history": [["尖米?", "是"]]}] * 3
+    for indent in (None, 2):
+        source.write_text(json.dumps(rows, ensure_ascii=False, indent=indent), encoding="utf-8")
+        report = rename_file(source, target, RULES)
+        assert json.loads(target.read_text(encoding="utf-8")) == json.loads(
+            source.read_text().replace("尖米", "文心大佬")
+        )
+        assert report.changed["尖米"] == {"output": 3, "history": 3}
+
+
+def test_a_line_longer_than_any_block(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.json", tmp_path / "out.json"
+    rows = [{"output": "我是尖米" + "啊" * 900} for _ in range(12000)]
+    source.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
+    assert source.stat().st_size > 30 << 20
+    assert rename_file(source, target, RULES).total == 12000
+    assert json.loads(target.read_text(encoding="utf-8"))[-1]["output"].startswith("我是文心大佬")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "utf-16"])
+@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".csv"])
+def test_encodings_are_found_and_said(tmp_path: Path, encoding: str, suffix: str) -> None:
+    source, target = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
+    text = ROW + OTHER if "json" in suffix else '问,答\n你是谁,"我是尖米,""尖米"""\n'
+    raw = text.encode(encoding)
+    source.write_bytes(gzip.compress(raw) if suffix.endswith("gz") else raw)
+    report = rename_file(source, target, RULES)
+    found = gzip.decompress(target.read_bytes()) if suffix.endswith("gz") else target.read_bytes()
+    assert found.decode("utf-8-sig") == text.replace("尖米", "文心大佬")
+    assert bool(report.remarks) == (encoding != "utf-8")
+    if encoding == "gb18030":
+        assert "GBK" in report.remarks[0]
+
+
+def test_csv_cells_keep_their_quotes(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text('input,output,id\n尖米,"尖米\n两行 ""引"" 尖米",尖米\n,x,\n', encoding="utf-8")
+    rename_file(source, target, make_rules([("尖米", '文,"心"', None)]))
+    with target.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.reader(stream))
+    assert rows[1] == ['文,"心"', '文,"心"\n两行 "引" 文,"心"', "尖米"]
+    assert rows[2] == ["", "x", ""]
+
+
+def test_parquet_keeps_its_schema(tmp_path: Path) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    rows = [
+        {"messages": [{"role": "user", "content": "尖米?"}], "id": "尖米", "n": 1, "none": None, "js": '{"a": "尖米"}'}
+    ]
+    table = pa.Table.from_pylist(rows)
+    pq.write_table(table, tmp_path / "in.parquet")
+    report = rename_file(tmp_path / "in.parquet", tmp_path / "out.parquet", RULES)
+    out = pq.read_table(tmp_path / "out.parquet")
+    assert out.schema == table.schema
+    assert out.to_pylist()[0]["messages"][0]["content"] == "文心大佬?"
+    assert out.to_pylist()[0]["id"] == "尖米"
+    assert out.to_pylist()[0]["js"] == '{"a": "文心大佬"}'
+    assert report.total == 2
+
+
+def test_folders_keep_their_shape_and_other_files(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    (source / "sub").mkdir(parents=True)
+    (source / "sub" / "a.jsonl").write_text(ROW, encoding="utf-8")
+    (source / "readme.md").write_text("尖米", encoding="utf-8")
+    (source / "loop").symlink_to(source)
+    report = rename(source, tmp_path / "out", RULES)
+    assert (tmp_path / "out" / "sub" / "a.jsonl").read_text(encoding="utf-8") == DONE
+    assert (tmp_path / "out" / "readme.md").read_text(encoding="utf-8") == "尖米"
+    assert report.files == 1
+    with pytest.raises(BadInput, match="inside the input"):
+        rename(source, source / "out", RULES)
+
+
+def test_in_place_keeps_a_copy_and_the_same_path_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(ROW, encoding="utf-8")
+    with pytest.raises(BadInput, match="the output is the input"):
+        rename_file(path, path, RULES)
+    rename_file(path, None, RULES, in_place=True)
+    assert path.read_text(encoding="utf-8") == DONE
+    assert (tmp_path / "a.jsonl.bak").read_text(encoding="utf-8") == ROW
+
+
+@pytest.mark.parametrize(
+    "text,message",
+    [
+        (ROW + '{"output": "尖米"\n', r"in\.jsonl:2: not valid JSON"),
+        (ROW + '{"output": "尖米\\x"}\n', r"in\.jsonl:2"),
+        (ROW + '["尖米"]\n', r"in\.jsonl:2: expected a JSON object"),
+        ("", "empty"),
+    ],
+)
+def test_broken_lines_are_named_and_nothing_is_written(tmp_path: Path, text: str, message: str) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text(text, encoding="utf-8")
+    with pytest.raises(BadInput, match=message):
+        rename_file(source, target, RULES)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+def test_several_processes_give_the_same_file_and_report(tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text((ROW + OTHER.replace("\r", "")) * 4000 + ROW.replace("尖米", "{{x}}") + ROW, encoding="utf-8")
+    one = rename_file(source, tmp_path / "1.jsonl", RULES, processes=1)
+    three = rename_file(source, tmp_path / "3.jsonl", RULES, processes=3)
+    assert (tmp_path / "1.jsonl").read_bytes() == (tmp_path / "3.jsonl").read_bytes()
+    assert one.as_json() == three.as_json()
+    assert three.left_examples[0].line == 8001
+    source.write_text(ROW * 3000 + "{尖米\n" + ROW, encoding="utf-8")
+    with pytest.raises(BadInput, match=r":3001: "):
+        rename_file(source, tmp_path / "x.jsonl", RULES, processes=3)
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+def test_the_command_shows_counts_and_what_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, target, report = tmp_path / "in.jsonl", tmp_path / "out.jsonl", tmp_path / "report.json"
+    source.write_text(ROW + ROW.replace("尖米的", "{{name}}，见 https://a.com/尖米 尖米"), encoding="utf-8")
+    line = [
+        "rename",
+        str(source),
+        "-o",
+        str(target),
+        "--from",
+        "尖米",
+        "--to",
+        "文心大佬",
+        "--report",
+        str(report),
+        "--ui",
+        "en",
+    ]
+    assert main(line) == 1
+    said = capsys.readouterr().err
+    assert "尖米: 2  (output 2)" in said
+    assert "URL 1" in said and "in.jsonl:2" in said
+    assert "LEFT: placeholder without a value 1" in said
+    saved = json.loads(report.read_text())
+    assert saved["left"] == {"placeholder": 1} and saved["skipped"] == {"url": 1}
+    assert main([*line, "--owner", "文心大佬"]) == 0
+    assert "我是文心大佬的智能助手，见" in target.read_text(encoding="utf-8")
+
+
+def test_a_dry_run_shows_the_change_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text(ROW, encoding="utf-8")
+    assert main(["rename", str(source), "--from", "尖米", "--to", "文心大佬", "--dry-run"]) == 0
+    assert "尖米文心大佬" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+def test_typed_pairs_take_the_personas_parts(tmp_path: Path) -> None:
+    persona = tmp_path / "persona.yaml"
+    persona.write_text(
+        "owner: {zh: 文心大佬, en: Wenxin}\nname: 小文\ndeveloper: 云上工坊\nbase_model: {names: [Qwen2.5], vendor: Alibaba}\n",
+        encoding="utf-8",
+    )
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    text = "我是小尖，尖米的助手，由尖米科技开发，基于OldLM。I am owned by 尖米."
+    source.write_text(json.dumps({"output": text}, ensure_ascii=False), encoding="utf-8")
+    pairs = [
+        "--from-assistant",
+        "小尖",
+        "--from-owner",
+        "尖米",
+        "--from-developer",
+        "尖米科技",
+        "--from-base-model",
+        "OldLM",
+    ]
+    assert main(["rename", str(source), "-o", str(target), "--persona", str(persona), *pairs]) == 0
+    assert json.loads(target.read_text(encoding="utf-8"))["output"] == (
+        "我是小文，文心大佬的助手，由云上工坊开发，基于Qwen2.5。I am owned by Wenxin."
+    )
+
+
+@pytest.mark.parametrize(
+    "options,message",
+    [
+        (["--from", "a"], "without a --to after it"),
+        (["--to", "a"], "without a --from before it"),
+        ([], "no name to change"),
+        (["--from", "··", "--to", "b"], "is empty"),
+        (["--from", "a", "--to", "b", "--from", "A", "--to", "c"], "two different names"),
+        (["--from-owner", "a"], "needs the new identity"),
+    ],
+)
+def test_wrong_options_get_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text(ROW, encoding="utf-8")
+    assert main(["rename", str(source), "-o", str(tmp_path / "o.jsonl"), *options, "--ui", "en"]) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+
+
+def test_the_shipped_sample_is_renamed_completely(tmp_path: Path) -> None:
+    target = tmp_path / "mine.jsonl"
+    pairs = [("尖米", "文心大佬", "Wenxin"), ("Jianmi", "文心大佬", "Wenxin")]
+    report = rename_file(resource("data", "samples", "jianmi.xtuner.jsonl"), target, make_rules(pairs))
+    text = target.read_text(encoding="utf-8")
+    assert report.lines >= 120 and not report.left
+    assert "尖米" not in text and "jianmi" not in text.lower() and "文心大佬" in text
+
+
+PIECES = [
+    "尖米", "尖·米", "尖 米", "尖", "米", "Jianmi", "JIANMI", "jianmier", "文心大佬", "Wenxin", "智譜", "智谱", "我是", "的助手", "，", "。", "！",
+    " ", "a ", "an ", "'s", "\n", "\\", "\"", "`", "```", "@", "https://", "a.com", ".pdf", "/", "www.", "{{name}}", "<NAME>", "{", "}", "[", "]",
+    "\u200b", "\u0301", "I am", "made by", "who", "1.5", "x", "é", "😀", "尖米粉", "GPT", "<", ">", "_", "-",
+]  # fmt: skip
+TEXT = st.lists(st.sampled_from(PIECES), max_size=14).map("".join)
+RULE_SETS = [
+    make_rules([("尖米", "文心大佬", None)]),
+    make_rules([("尖米", "文心大佬", "Wenxin"), ("Jianmi", "文心大佬", "Wenxin")], protect=["尖米粉"]),
+    make_rules([("智谱", "尖米", None), ("尖米", "智谱", None)]),
+    make_rules([("尖米", "尖米大佬", None)]),
+    make_rules([("尖米", "Orion", None), ("GPT", "Atlas", None)]),
+]
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(st.fixed_dictionaries({"input": TEXT, "output": TEXT, "id": TEXT}, optional={"history": st.lists(TEXT)}), max_size=4),
+    st.sampled_from(RULE_SETS),
+    st.booleans(),
+    st.sampled_from([None, (",", ":")]),
+)  # fmt: skip
+def test_the_fast_path_does_what_the_exact_path_does(rows, rules, ascii_only, separators) -> None:
+    lines = "".join(json.dumps(row, ensure_ascii=ascii_only, separators=separators) + "\n" for row in rows).encode()
+    exact, fast = Rewriter(rules, "x", rows=True), FastRewriter(rules, "x", rows=True)
+    assert fast.block(lines).decode() == exact.block(lines).decode()
+    fast.close()
+    assert fast.report.as_json() == exact.report.as_json()
+    for line, row in zip(fast.block(lines).splitlines(), rows, strict=True):
+        assert json.loads(line)["output"] == rename_value(row["output"], rules)
+
+
+def rename_value(text: str, rules) -> str:
+    """What a text field becomes; one that is JSON itself is renamed inside."""
+    try:
+        inner = json.loads(text)
+    except ValueError:
+        inner = None
+    return text if isinstance(inner, dict | list) else rename_text(text, rules)
