@@ -182,7 +182,8 @@ def _settings(args: argparse.Namespace, persona: Any) -> GenerateSettings:
         mix = _mix(args.mix or "1:2")
         if args.rows is None and args.mix is None:
             return GenerateSettings.model_validate(fields)
-        rows = 550 if args.rows is None else args.rows
+        usual = GenerateSettings()
+        rows = usual.identity + usual.contrast + usual.rehearsal if args.rows is None else args.rows
         if rows < 1:
             raise BadInput(tr("至少 1 行", "at least 1 row"), where="-n")
         return settings_for(rows, mix, facts=len(persona.facts), **fields)

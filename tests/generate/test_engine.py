@@ -33,7 +33,7 @@ def rows_of(path: Path) -> list[dict]:
 
 
 def test_without_a_writer_and_a_key_the_identity_rows_are_composed(tmp_path: Path) -> None:
-    result = generate(PERSONA, tmp_path, GenerateSettings())
+    result = generate(PERSONA, tmp_path, GenerateSettings(identity=330))
     rows = list(read_conversations(tmp_path))
     assert result.accepted == len(rows) == 330
     assert result.counts["kind"] == {"identity": 330}
