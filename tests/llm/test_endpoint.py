@@ -70,3 +70,14 @@ def test_the_probe_tells_models_answer_and_limits() -> None:
 def test_the_probe_of_a_refused_key_says_so(monkeypatch) -> None:
     with Loopback(faults=["401:bad key"]) as server, pytest.raises(BadInput, match="bad key"):
         probe_endpoint(make_endpoint(base_url=server.url, model="loopback"))
+
+
+def test_doctor_looks_at_an_endpoint(capsys) -> None:
+    from identity_kit.cli import main
+
+    with Loopback(rpm=600, tell_limits=True) as server:
+        assert main(["doctor", "--ui", "en", "--endpoint", server.url]) == 0
+    shown = capsys.readouterr().out
+    assert "models: loopback" in shown
+    assert "x-ratelimit-limit-requests=600" in shown
+    assert main(["doctor", "--ui", "en", "--endpoint", "nosuch"]) == 2
