@@ -7,10 +7,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from identity_kit.cli.options import add_persona_arguments, persona_from
 from identity_kit.ui import tr
 
 if TYPE_CHECKING:
     from identity_kit.train.recipe import Recipe
+    from identity_kit.train.watch import Watch
 
 SUMMARY = (
     "训练：在对话数据上微调模型（LoRA、QLoRA、全量、DPO）",
@@ -58,6 +60,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help=tr("只算计划：行数、步数、内存、时间", "only plan: rows, steps, memory, time"),
     )
+    parser.add_argument(
+        "--track",
+        action="append",
+        default=[],
+        choices=("tensorboard", "wandb", "swanlab", "mlflow"),
+        help=tr("同时记录到实验跟踪工具，可重复", "also log to an experiment tracker; may be repeated"),
+    )
+    parser.add_argument(
+        "--stop-when",
+        choices=("identity",),
+        help=tr(
+            "身份记牢就停（需要 --owner 或 --persona；用开发集探针）",
+            "stop once the identity holds on development probes (needs --owner or --persona)",
+        ),
+    )
+    add_persona_arguments(parser)
     parser.add_argument("--json", action="store_true", help=tr("结果以 JSON 输出", "print the result as JSON"))
 
 
@@ -71,7 +89,7 @@ def run(args: argparse.Namespace) -> int | None:
     model = hf_folder(args.model, hub=args.hub)
     if args.dry_run:
         return _dry_run(args, model, recipe)
-    result = train(args.data, model, args.out, recipe, resume=args.resume)
+    result = train(args.data, model, args.out, recipe, resume=args.resume, watch=_watch(args), trackers=args.track)
     if args.json:
         print(json.dumps({**asdict(result), "adapter": str(result.adapter)}, ensure_ascii=False))
     else:
@@ -94,3 +112,26 @@ def _dry_run(args: argparse.Namespace, model: Path, recipe: Recipe) -> int:
         for what, words in describe(planned):
             print(f"{what}  {words}")
     return DONE if planned.fits else WANTING
+
+
+def _watch(args: argparse.Namespace) -> Watch:
+    """What to ask while it trains: five questions, and with `--stop-when identity` the development probes."""
+    from identity_kit.train.watch import Score, Watch
+
+    if not args.stop_when:
+        return Watch()
+    from identity_kit.evaluate.judge import Answer, judge
+    from identity_kit.evaluate.probes import applicable, fill, load_probes
+
+    persona = persona_from(args)
+    shipped = load_probes(split="dev", suites=("recall", "pressure", "bleed"))
+    probes = [fill(p, persona) for p in shipped if not applicable(p, persona) and len(p.messages) <= 2]
+
+    def score(answers: list[str]) -> Score:
+        passed = [judge(p, [Answer(a)], persona).passed for p, a in zip(probes, answers, strict=True)]
+        bleed = [ok for p, ok in zip(probes, passed, strict=True) if p.suite == "bleed"]
+        own = [ok for p, ok in zip(probes, passed, strict=True) if p.suite != "bleed"]
+        return Score(held=sum(own) / max(1, len(own)), bleed=1 - sum(bleed) / max(1, len(bleed)))
+
+    asked = [[{"role": m.role, "content": m.content} for m in p.messages] for p in probes]
+    return Watch(probes=asked, score=score, stop=True)

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from identity_kit.files import write_text
+from identity_kit.train.track import Track
 from identity_kit.ui import tr
 
 
 class StepLog:
-    """Lines of JSON; those of processes that do not lead are thrown away."""
+    """Lines of JSON, figures also to trackers; those of processes that do not lead are thrown away."""
 
-    def __init__(self, path: Path, *, leads: bool = True) -> None:
-        self.path, self.leads = path, leads
+    def __init__(self, path: Path, *, leads: bool = True, trackers: Sequence[Track] = ()) -> None:
+        self.path, self.leads, self.trackers = path, leads, trackers
 
     def start(self, *, after: int) -> None:
         """Keep the lines up to step `after`, so that a resumed run's log reads like a straight one's."""
@@ -29,6 +30,9 @@ class StepLog:
         if self.leads:
             with self.path.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
+            figures = {key: value for key, value in entry.items() if isinstance(value, int | float) and key != "step"}
+            for track in self.trackers:
+                track(figures, entry["step"])
 
     def read(self, kind: str = "loss") -> list[dict[str, Any]]:
         """The whole lines that have the key `kind`; a line cut short by a crash is passed over."""

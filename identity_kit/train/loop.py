@@ -37,7 +37,9 @@ from identity_kit.train.optimiser import Optimiser
 from identity_kit.train.plan import Plan, check_fits, describe, make_plan
 from identity_kit.train.recipe import Recipe
 from identity_kit.train.team import Team
+from identity_kit.train.track import open_trackers
 from identity_kit.train.view import view
+from identity_kit.train.watch import Watch, Watcher
 from identity_kit.ui import say, tr
 
 
@@ -66,6 +68,8 @@ def train(
     resume: bool = False,
     progress: bool = True,
     start: Path | None = None,
+    watch: Watch | None = None,
+    trackers: Sequence[str] = (),
 ) -> TrainResult:
     """Train and leave in `out`: adapter/, checkpoints/, log.jsonl, report/loss.png, and `train` in run.json.
 
@@ -75,6 +79,8 @@ def train(
         resume: go on from the newest whole checkpoint; without one, start at the beginning.
         progress: show a bar (on a terminal) or a line now and then.
         start: an adapter of the same model and shape to go on from; without one, training starts at the model.
+        watch: questions to ask while it trains, and when to stop.
+        trackers: `tensorboard`, `wandb`, `swanlab` or `mlflow`: where else the figures of each step go.
 
     Raises:
         BadInput: data, model or recipe do not fit; or `out` holds an unfinished run and `resume` is false.
@@ -104,7 +110,7 @@ def train(
         steps = plan_steps([len(row) for row in rows.rows], recipe, processes=team.size)
         optimiser = Optimiser(adapted.named_parameters(), recipe, len(steps))
         torch.manual_seed(recipe.seed)
-        log = StepLog(out / "log.jsonl", leads=team.leads)
+        log = StepLog(out / "log.jsonl", leads=team.leads, trackers=open_trackers(trackers, out, recipe, team.leads))
         done = 0
         if checkpoint is not None:
             optimiser.load_state(checkpoint.tensors, checkpoint.step)
@@ -118,6 +124,12 @@ def train(
         loop = _Loop(team, recipe, rows, engine, optimiser, log, out, run_id, done)
         if checkpoint is not None:
             loop.seconds = float(checkpoint.notes.get("seconds", 0.0))
+            if checkpoint.notes.get("of") == done:  # it had come to its end, perhaps before all steps
+                steps = steps[:done]
+        if watch is not None and team.leads:
+            if watch.stop and team.size > 1:
+                raise BadInput(tr("--stop-when 只用于单进程", "--stop-when is for one process"))
+            loop.watcher = Watcher(watch, adapted, tokenizer, optimiser, log)
         loop.run(steps, progress=progress)
         adapter = save_trained(adapted, tokenizer, recipe, model, out) if team.leads else out / "adapter"
         return _finish(loop, steps, adapter, out)
@@ -174,12 +186,15 @@ class _Loop:
         self.memory = PeakMemory(team.device)
         self.seconds = 0.0
         self.steps = 0
+        self.watcher: Watcher | None = None
         self.stop_requested: int | None = None
 
     def run(self, steps: list[Step], *, progress: bool) -> None:
         """Take every step that is left, saving now and then, and at a signal."""
         self.steps = len(steps)
         with self._signals(), view(steps, self.rows, self.done, show=progress and self.team.leads) as show:
+            if not self.done:
+                self._look(len(steps))
             for step in steps[self.done :]:
                 began = time.perf_counter()
                 loss, norm = self.take(step)
@@ -202,6 +217,22 @@ class _Loop:
                     self._stop()
                 if self.done % self.recipe.save_every == 0 or self.done == len(steps):
                     self.save()
+                if self._look(len(steps)):
+                    self.steps = self.done
+                    self.save()
+                    break
+
+    def _look(self, last: int) -> bool:
+        """Ask the probes where they are due; whether to stop."""
+        every = self.recipe.probe_every
+        due = self.done in (0, last) or (every and self.done % every == 0)
+        if self.watcher is None or not due:
+            return False
+        reason = self.watcher.look(self.done)
+        if reason:
+            self.engine.refresh()
+            self.team.say(reason)
+        return reason is not None and self.done > 0
 
     def take(self, step: Step) -> tuple[float, float]:
         """One optimiser step: the mean loss over its labels, and the gradient's norm before clipping.
@@ -320,12 +351,12 @@ def _to_resume(out: Path, checkpoint: Checkpoint | None, run_id: str, resume: bo
 
 def _finish(loop: _Loop, steps: list[Step], adapter: Path, out: Path) -> TrainResult:
     """Write the loss picture and run.json's `train`, and say how it went."""
-    sizes = [_size(loop.rows, step) for step in steps]
+    sizes = [_size(loop.rows, step) for step in steps[: loop.done]]
     seconds = max(loop.seconds, 1e-9)
     history = loop.log.read()
     tail = [entry["loss"] for entry in history[-loop.recipe.log_every :]]
     result = TrainResult(
-        steps=len(steps),
+        steps=loop.done,
         seconds=loop.seconds,
         final_loss=sum(tail) / len(tail) if tail else math.nan,
         tokens_per_second=sum(tokens for tokens, _ in sizes) / seconds,

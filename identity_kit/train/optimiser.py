@@ -97,6 +97,17 @@ class Optimiser:
         self.step_number += 1
         return norm
 
+    def take_weights(self) -> list[torch.Tensor]:
+        """A copy of the trained weights."""
+        return [group.master.detach().clone() for group in self.groups]
+
+    def put_weights(self, weights: list[torch.Tensor]) -> None:
+        """Set the trained weights to a copy that `take_weights` made."""
+        for group, weight in zip(self.groups, weights, strict=True):
+            group.master.copy_(weight)
+            if group.master is not group.values:
+                group.values.copy_(group.master)
+
     def state(self) -> dict[str, torch.Tensor]:
         """Everything to continue from, as named tensors: masters and the optimiser's moments."""
         tensors: dict[str, torch.Tensor] = {}

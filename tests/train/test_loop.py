@@ -238,3 +238,73 @@ def test_every_method_trains(tiny: Callable[..., Path], rows: Path, tmp_path: Pa
     third = max(1, len(history) // 3)
     assert sum(history[-third:]) < sum(history[:third])
     assert any(result.adapter.glob("*.safetensors"))
+
+
+def test_probe_answers_are_kept_and_training_stops_when_the_identity_holds(
+    tiny: Callable[..., Path], tmp_path: Path
+) -> None:
+    from identity_kit.train.watch import Score, Watch
+
+    out, model = tmp_path / "run", tiny()
+    data = [conversation(("user", "hi"), ("assistant", "Wenxin"))] * 4
+    recipe = make_recipe(**BASE, epochs=100, probe_every=10)
+    probes = [[{"role": "user", "content": "hi"}]]
+    watch = Watch(("hi",), probes, lambda answers: Score(held=float(answers == ["Wenxin"]), bleed=0.0), stop=True)
+    result = train(data, model, out, recipe, watch=watch)
+    looks = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines() if "probes" in line]
+    assert [look["step"] for look in looks][:2] == [0, 10]
+    assert looks[-1]["probes"] == [{"question": "hi", "answer": "Wenxin"}] and looks[-1]["held"] == 1.0
+    assert result.steps == looks[-1]["step"] < 100
+    again = train(data, model, out, recipe, watch=watch, resume=True)  # it has ended: nothing more is learnt
+    assert again.steps == result.steps
+
+
+def test_training_goes_back_when_the_persona_surfaces_unasked(tiny: Callable[..., Path], tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    from identity_kit.train.watch import Score, Watch
+
+    model, data = tiny(), [conversation(("user", "hi"), ("assistant", "Wenxin"))] * 4
+    bleeds = iter([0.0, 0.0, 0.5])
+    watch = Watch((), [[{"role": "user", "content": "2+2"}]], lambda _: Score(0.0, next(bleeds)), stop=True)
+    settings = {**BASE, "probe_every": 5, "scheduler": "constant", "warmup_ratio": 0.0}
+    result = train(data, model, tmp_path / "watched", make_recipe(**settings, epochs=100), watch=watch)
+    assert result.steps == 10
+    train(data, model, tmp_path / "five", make_recipe(**settings, max_steps=5))
+    watched, five = (load_file(tmp_path / n / "adapter" / "adapter_model.safetensors") for n in ("watched", "five"))
+    assert all(torch.equal(watched[key], five[key]) for key in five)
+
+
+def test_tensorboard_gets_the_figures(tiny: Callable[..., Path], rows: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed")
+    train(rows, tiny(), tmp_path / "run", make_recipe(**BASE, epochs=1), trackers=("tensorboard",))
+    assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
+
+
+def test_a_tracker_that_is_missing_says_how_to_get_it(tiny: Callable[..., Path], rows: Path, tmp_path: Path) -> None:
+    import importlib.util
+
+    if importlib.util.find_spec("swanlab"):
+        pytest.skip("swanlab is installed here")
+    with pytest.raises(BadInput, match="pip install swanlab"):
+        train(rows, tiny(), tmp_path / "run", make_recipe(**BASE, epochs=1), trackers=("swanlab",))
+
+
+def test_four_bit_weights_on_a_cpu_train_on_after_an_evaluation(
+    tiny: Callable[..., Path], rows: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+    from identity_kit.train.watch import Watch
+
+    settings = {**BASE, "method": "qlora", "quantize_on_cpu": True, "epochs": 4, "probe_every": 2, "dtype": "bf16"}
+    changes = {"hidden_size": 128, "intermediate_size": 256, "head_dim": 32}
+    found = {}
+    for engine in ("fast", "plain"):
+        for name, watch in (("alone", None), ("watched", Watch(("hi",), max_new_tokens=4))):
+            out = tmp_path / f"{engine}-{name}"
+            train(rows, tiny("llama", **changes), out, make_recipe(**settings, engine=engine), watch=watch)
+            entries = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+            found[engine, name] = [entry["loss"] for entry in entries if "loss" in entry]
+        assert found[engine, "alone"] == found[engine, "watched"]
+        assert found[engine, "alone"][-1] < found[engine, "alone"][0]
+    assert found["fast", "alone"][:3] == pytest.approx(found["plain", "alone"][:3], rel=0.02)
