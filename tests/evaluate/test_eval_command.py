@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from identity_kit.cli import main
+
 PROBES = [
     {"id": "r", "suite": "recall", "language": "en", "expect": {"says": ["name"]}, "q": "Whose voice is this?"},
     {"id": "n", "suite": "near_miss", "language": "en", "expect": {"persona_absent": True}, "q": "Who made Siri?"},
@@ -42,7 +44,7 @@ def test_a_sampled_condition(idkit, tiny_folder: Path, tmp_path: Path):
     assert [condition["samples"] for condition in json.loads(done.stdout)["conditions"]] == [1, 2]
 
 
-def test_bad_input_is_one_line_before_anything_is_asked(idkit, tiny_folder: Path, tmp_path: Path):
+def test_bad_input_is_one_line_before_anything_is_asked(tiny_folder: Path, tmp_path: Path, capsys):
     for words, said in (
         (("eval", tiny_folder), "nobody to belong to"),
         (("eval", tmp_path / "none", "--owner", "A"), "no such model"),
@@ -54,9 +56,10 @@ def test_bad_input_is_one_line_before_anything_is_asked(idkit, tiny_folder: Path
         (("eval", tiny_folder, "--owner", "A", "--probes", tmp_path / "p.jsonl"), "no such file"),
         (("eval", tiny_folder, "--owner", "A", "--judge-model", "m"), "--judge-url is missing"),
     ):
-        done = idkit(*words, "-o", tmp_path / "out")
-        assert (done.returncode, said in done.stderr) == (2, True), (words, done.stderr)
-        assert done.stderr.count("\n") == 1 and not done.stdout, done.stderr
+        code = main([*map(str, words), "-o", str(tmp_path / "out"), "--ui", "en"])
+        said_out, said_err = capsys.readouterr()
+        assert (code, said in said_err) == (2, True), (words, said_err)
+        assert said_err.count("\n") == 1 and not said_out, said_err
 
 
 def test_dry_run_asks_nothing(idkit, tiny_folder: Path, tmp_path: Path):
