@@ -255,7 +255,9 @@ async def _serve(site: Site, port: int, host: str, opened: Callable[[str], None]
 
     port = port or free_port()
     key = None if host in (*LOOPBACK, "::1") else secrets.token_urlsafe(24)
-    runner = web.AppRunner(make_app(site, port=port, host=host, key=key), access_log=None, handler_cancellation=True)
+    runner = web.AppRunner(
+        make_app(site, port=port, host=host, key=key), access_log=None, handler_cancellation=True, shutdown_timeout=2
+    )
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()

@@ -77,7 +77,7 @@ export function personaView(state, done) {
       done();
     }
   });
-  const form = h("form", { className: "card", oninput: keep, onsubmit(event) { event.preventDefault(); form.querySelector("button.main").click(); } },
+  const form = h("form", { className: "card", oninput: keep, onsubmit(event) { event.preventDefault(); save({ currentTarget: form.querySelector("button.main") }); } },
     fresh ? h("p", {}, t("welcome")) : null,
     h("div", { className: "grid" },
       fresh ? field(t("runName"), runName) : null,
@@ -92,7 +92,7 @@ export function personaView(state, done) {
         h("div", { className: "field" }, h("span", {}, t("languages")), h("label", {}, zh, t("zh")), h("label", {}, en, t("en")))),
       h("h2", {}, t("facts")), facts, h("button", { type: "button", onclick() { addFact(); } }, t("addFact"))),
     h("div", { className: "row" },
-      h("button", { className: "main", type: "button", onclick: save, disabled: state?.busy }, t(fresh ? "create" : "save")),
+      h("button", { className: "main", type: "submit", disabled: state?.busy }, t(fresh ? "create" : "save")),
       draft ? h("button", { type: "button", onclick() { remembered.set(draftKey, null); done(); } }, t("discard")) : null,
       unsaved, state?.busy ? h("span", { className: "quiet" }, t("busyNow")) : null));
   for (const [key, fact] of Object.entries(persona.facts ?? {})) addFact({ key, ...fact });
