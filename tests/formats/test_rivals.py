@@ -167,7 +167,7 @@ def test_xtuner_encodes_conversations(tmp_path: Path) -> None:
     class Tokenizer:
         """Characters as tokens, enough for the encoder."""
 
-        eos_token_id, bos_token_id, name_or_path = 1, None, ""
+        eos_token_id, bos_token_id, name_or_path = 1, 0, ""
 
         def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
             return [ord(c) for c in text]
