@@ -8,6 +8,7 @@ None of them is a dependency. A test runs where its project can be imported, and
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,6 +34,21 @@ def rival(name: str) -> Any:
         return importlib.import_module(name)
     except Exception as error:  # whatever keeps it from loading here
         pytest.skip(f"{name.split('.')[0]} is not installed here: {error}")
+
+
+def rival_file(name: str, file: str) -> Any:
+    """One file of another project alone, without the packages around it and all that they import."""
+    found = importlib.util.find_spec(name)
+    if found is None or not found.submodule_search_locations:
+        pytest.skip(f"{name} is not installed here")
+    spec = importlib.util.spec_from_file_location("rival_file", Path(found.submodule_search_locations[0]) / file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever keeps it from loading here
+        pytest.skip(f"{name} does not load here: {error}")
+    return module
 
 
 def load(path: Path) -> Any:
@@ -128,7 +144,7 @@ def test_swift_reads_conversations(tmp_path: Path, format: str, options: dict[st
     swift = rival("swift.dataset.preprocessor")
     path = tmp_path / "data.jsonl"
     formats.write(path, ROWS, format, **options)
-    read = swift.AutoPreprocessor()(load(path), load_from_cache_file=False)
+    read = swift.AutoPreprocessor()(load(path), load_from_cache_file=False, enable_auto_mapping=True)
     for messages, row in zip(read["messages"], ROWS, strict=True):
         kept = [{"role": m["role"], "content": m["content"]} for m in messages]
         assert [m for m in kept if m["role"] != "system" or m["content"]] == messages_of(row)
@@ -138,20 +154,20 @@ def test_swift_reads_pairs(tmp_path: Path) -> None:
     swift = rival("swift.dataset.preprocessor")
     path = tmp_path / "data.jsonl"
     formats.write(path, [PAIR], "swift", style="new")
-    read = swift.AutoPreprocessor()(load(path), load_from_cache_file=False)[0]
+    read = swift.AutoPreprocessor()(load(path), load_from_cache_file=False, enable_auto_mapping=True)[0]
     assert [m["content"] for m in read["messages"]] == [m.content for m in PAIR.messages]
     assert read["rejected_response"] == PAIR.rejected
 
 
 def test_xtuner_encodes_conversations(tmp_path: Path) -> None:
-    utilities = rival("xtuner.dataset.utils")
+    utilities = rival_file("xtuner", "dataset/utils.py")
     path = tmp_path / "data.jsonl"
     formats.write(path, ROWS, "xtuner")
 
     class Tokenizer:
         """Characters as tokens, enough for the encoder."""
 
-        eos_token_id, bos_token_id, name_or_path = 1, None, ""
+        eos_token_id, bos_token_id, name_or_path = 1, 0, ""
 
         def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
             return [ord(c) for c in text]
