@@ -6,7 +6,7 @@ import argparse
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from identity_kit.cli.options import add_persona_arguments, persona_from
 from identity_kit.errors import BadInput
@@ -108,7 +108,7 @@ def _job(args: argparse.Namespace, persona) -> Job:  # type: ignore[no-untyped-d
     from identity_kit.train import load_recipe
     from identity_kit.train.recipe import DEFAULT_RECIPE
 
-    languages = ("zh", "en") if args.lang == "both" else None
+    languages: tuple[Literal["zh", "en"], ...] | None = ("zh", "en") if args.lang == "both" else None
     if args.rows is None:
         settings = GenerateSettings(seed=args.seed, languages=languages)
     else:

@@ -68,9 +68,9 @@ class GenerateSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    identity: int = Field(default=330, ge=0)
-    contrast: int = Field(default=120, ge=0)
-    rehearsal: int = Field(default=100, ge=0)
+    identity: int = Field(default=190, ge=0)
+    contrast: int = Field(default=140, ge=0)
+    rehearsal: int = Field(default=80, ge=0)
     domain: int | None = Field(default=None, ge=0)
     seed: int = 0
     languages: tuple[TextLanguage, ...] | None = None

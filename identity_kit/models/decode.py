@@ -44,7 +44,7 @@ def load_model(
     device = device or best_device()
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype or best_dtype(device))
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype or best_dtype(device))
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise BadInput(tr(f"读不了模型：{reason}", f"cannot load the model: {reason}"), where=str(folder)) from error

@@ -16,7 +16,7 @@ def unpack(gguf: Path, folder: Path) -> None:
 
     source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     tokenizer = AutoTokenizer.from_pretrained(**source)
-    model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.bfloat16)
+    model: Any = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.bfloat16)
     # The loaded weights are plain tensors; what still calls them quantised would refuse to save or to train them.
     del model.config.quantization_config
     model.hf_quantizer = None
@@ -37,8 +37,8 @@ def _read_once() -> None:
     import numpy as np
 
     class PlainReader(gguf.GGUFReader):
-        @property
-        def data(self) -> np.ndarray:
+        @property  # type: ignore[override]
+        def data(self) -> Any:
             return self._data
 
         @data.setter
@@ -49,7 +49,7 @@ def _read_once() -> None:
     def reader(path: Any, *_: Any) -> Any:
         return PlainReader(path)
 
-    gguf.GGUFReader = reader
+    gguf.GGUFReader = reader  # type: ignore[misc, assignment]
     gguf.get_tensor_name_map = functools.lru_cache(gguf.get_tensor_name_map)
 
 
