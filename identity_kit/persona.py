@@ -231,9 +231,8 @@ def _hint(error: ValidationError) -> str:
     if first["type"] != "extra_forbidden":
         return ""
     key, parents = str(first["loc"][-1]), first["loc"][:-1]
-    model: type[BaseModel] = {"base_model": BaseModelFacts, "facts": Fact}.get(
-        str(parents[0]) if parents else "", Localized if parents else Persona
-    )
+    nested: dict[str, type[BaseModel]] = {"base_model": BaseModelFacts, "facts": Fact}
+    model: type[BaseModel] = nested.get(str(parents[0]), Localized) if parents else Persona
     known = list(model.model_fields)
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     if near:

@@ -42,9 +42,9 @@ def render(
     """
     from transformers.utils.chat_template_utils import render_jinja_template
 
-    texts, _ = render_jinja_template(
+    rendered: Any = render_jinja_template(
         conversations=[[dict(message) for message in messages]],
-        tools=list(tools) if tools else None,
+        tools=[dict(tool) for tool in tools] if tools else None,
         documents=None,
         chat_template=template,
         return_assistant_tokens_mask=False,
@@ -52,7 +52,7 @@ def render(
         add_generation_prompt=add_generation_prompt,
         **{"bos_token": "", "eos_token": "", **variables},
     )
-    return texts[0]
+    return str(rendered[0][0])
 
 
 def default_system(template: str, **variables: Any) -> str | None:
