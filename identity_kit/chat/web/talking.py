@@ -51,7 +51,9 @@ class Engines:
                 self._open.popitem()[1][0].close()
 
 
-async def stream_in_thread(engines: Engines, name: str, messages: Messages, settings: Settings) -> AsyncGenerator[Piece, None]:
+async def stream_in_thread(
+    engines: Engines, name: str, messages: Messages, settings: Settings
+) -> AsyncGenerator[Piece, None]:
     """`Engines.stream` for the event loop; leaving the iterator stops the model."""
     loop = asyncio.get_running_loop()
     pieces: asyncio.Queue[Piece | BaseException | None] = asyncio.Queue()
