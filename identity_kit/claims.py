@@ -168,8 +168,13 @@ def _pattern(names: tuple[str, ...], own_owners: tuple[str, ...]) -> tuple[re.Pa
         who[_squeeze(_view(owner))] = "own:owner"
     for name in names:
         who[_squeeze(_view(name))] = "own:name"
-    spellings = sorted(who, key=lambda squeezed: -len(squeezed))
-    return re.compile("|".join(_spelling_pattern(squeezed) for squeezed in spellings)), who
+    # Grouped by first character, so that at each place only the names that can begin there are tried.
+    groups: dict[str, list[str]] = {}
+    for squeezed in sorted(who, key=lambda squeezed: -len(squeezed)):
+        groups.setdefault(squeezed[0], []).append(_spelling_pattern(squeezed))
+    begins = "".join(re.escape(first) for first in groups)
+    branches = (f"(?={re.escape(first)})(?:{'|'.join(patterns)})" for first, patterns in groups.items())
+    return re.compile(f"(?=[{begins}])(?:{'|'.join(branches)})"), who
 
 
 def _squeeze(view: str) -> str:
