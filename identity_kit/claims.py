@@ -152,9 +152,19 @@ def _view(text: str) -> str:
 
 
 def _mentions(view: str, persona: Persona) -> Iterator[_Mention]:
-    pattern, owners = _pattern(persona.own_names(), persona.own_owners())
+    pattern, owners = _own(persona)
     for match in pattern.finditer(view):
         yield _Mention(owners[_squeeze(match.group())], match.start(), match.end())
+
+
+_latest: list[tuple[Persona, tuple[re.Pattern[str], dict[str, str]]]] = []
+
+
+def _own(persona: Persona) -> tuple[re.Pattern[str], dict[str, str]]:
+    """The pattern for a persona; of the one judged last it is at hand, since thousands of texts are judged for one."""
+    if not _latest or _latest[0][0] is not persona:
+        _latest[:] = [(persona, _pattern(persona.own_names(), persona.own_owners()))]
+    return _latest[0][1]
 
 
 @lru_cache(maxsize=64)
