@@ -152,9 +152,19 @@ def _view(text: str) -> str:
 
 
 def _mentions(view: str, persona: Persona) -> Iterator[_Mention]:
-    pattern, owners = _pattern(persona.own_names(), persona.own_owners())
+    pattern, owners = _own(persona)
     for match in pattern.finditer(view):
         yield _Mention(owners[_squeeze(match.group())], match.start(), match.end())
+
+
+_latest: list[tuple[Persona, tuple[re.Pattern[str], dict[str, str]]]] = []
+
+
+def _own(persona: Persona) -> tuple[re.Pattern[str], dict[str, str]]:
+    """The pattern for a persona; of the one judged last it is at hand, since thousands of texts are judged for one."""
+    if not _latest or _latest[0][0] is not persona:
+        _latest[:] = [(persona, _pattern(persona.own_names(), persona.own_owners()))]
+    return _latest[0][1]
 
 
 @lru_cache(maxsize=64)
@@ -168,8 +178,13 @@ def _pattern(names: tuple[str, ...], own_owners: tuple[str, ...]) -> tuple[re.Pa
         who[_squeeze(_view(owner))] = "own:owner"
     for name in names:
         who[_squeeze(_view(name))] = "own:name"
-    spellings = sorted(who, key=lambda squeezed: -len(squeezed))
-    return re.compile("|".join(_spelling_pattern(squeezed) for squeezed in spellings)), who
+    # Grouped by first character, so that at each place only the names that can begin there are tried.
+    groups: dict[str, list[str]] = {}
+    for squeezed in sorted(who, key=lambda squeezed: -len(squeezed)):
+        groups.setdefault(squeezed[0], []).append(_spelling_pattern(squeezed))
+    begins = "".join(re.escape(first) for first in groups)
+    branches = (f"(?={re.escape(first)})(?:{'|'.join(patterns)})" for first, patterns in groups.items())
+    return re.compile(f"(?=[{begins}])(?:{'|'.join(branches)})"), who
 
 
 def _squeeze(view: str) -> str:

@@ -49,6 +49,7 @@ _FRAMES: tuple[tuple[str, str], ...] = (
     ("noon", r"午安|下午好|[Gg]ood afternoon"),
     ("evening", r"晚上好|[Gg]ood evening|^Evening"),
 )
+_ANY_FRAME = re.compile("|".join(f"(?:{pattern})" for _, pattern in _FRAMES))
 # Frames that no answer of ours takes on: the question is left to the writer, or dropped.
 _UNFIT = re.compile(
     r"base64|摩斯|NATO|藏头|acrostic|续写|Continue the text|German|Spanish|French|三个词|three words|歌词|folk song|甲骨文"
@@ -128,7 +129,9 @@ def contact_of(persona: Persona, language: TextLanguage) -> str:
 
 def frame(question: str) -> str:
     """The form that a question asks its answer to take, e.g. "json" or "poem"; "" for plain words."""
-    return next((name for name, pattern in _FRAMES if _compiled(pattern).search(question)), "")
+    if not _ANY_FRAME.search(question):
+        return ""
+    return next(name for name, pattern in _FRAMES if _compiled(pattern).search(question))
 
 
 @functools.cache

@@ -59,7 +59,7 @@ class Seen:
         With an answer, both question and answer must be alike; the index is over questions.
         """
         plain_question, plain_answer = normalise(question), normalise(answer)
-        question_grams, answer_grams = ngrams(plain_question), _grams(plain_answer)
+        question_grams, answer_grams = _grams(plain_question), _grams(plain_answer)
         size = len(question_grams)
         rare = self._rarest(group, question_grams, size - math.ceil(self.threshold * size) + _SHARED)
         for earlier, other_question, other_answer in self._candidates(rare, size):
@@ -113,5 +113,7 @@ def _hash(text: str) -> int:
 
 
 @functools.lru_cache(maxsize=2_000)
-def _grams(text: str) -> frozenset[str]:
-    return ngrams(text)
+def _grams(plain: str) -> frozenset[str]:
+    """The padded 3-grams of a text that is normalised already."""
+    padded = f"^{plain}$"
+    return frozenset(padded[i : i + 3] for i in range(max(1, len(padded) - 2)))
