@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 
 from identity_kit.chat.engine import Engine, Messages, Piece, Settings, open_engine
 
@@ -51,7 +51,9 @@ class Engines:
                 self._open.popitem()[1][0].close()
 
 
-async def stream_in_thread(engines: Engines, name: str, messages: Messages, settings: Settings) -> AsyncIterator[Piece]:
+async def stream_in_thread(
+    engines: Engines, name: str, messages: Messages, settings: Settings
+) -> AsyncGenerator[Piece, None]:
     """`Engines.stream` for the event loop; leaving the iterator stops the model."""
     loop = asyncio.get_running_loop()
     pieces: asyncio.Queue[Piece | BaseException | None] = asyncio.Queue()
