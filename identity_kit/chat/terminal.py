@@ -16,7 +16,6 @@ from identity_kit.errors import BadInput, IdkitError
 from identity_kit.ui import tr
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
 
@@ -196,11 +195,6 @@ def columns(labels: Sequence[str], texts: Sequence[str]) -> Table:
         table.add_column(Text(label), ratio=1, overflow="fold")
     table.add_row(*(Text(printable(text)) for text in texts))
     return table
-
-
-def print_columns(console: Console, labels: Sequence[str], texts: Sequence[str]) -> None:
-    """Print answers side by side."""
-    console.print(columns(labels, texts))
 
 
 def printable(text: str) -> str:

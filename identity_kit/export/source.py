@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from identity_kit import ui
 from identity_kit.errors import BadInput
-from identity_kit.files import read_json, sha256_file
+from identity_kit.files import folder_lock, read_json, sha256_file
 from identity_kit.ui import tr
 
 if TYPE_CHECKING:
@@ -142,14 +142,15 @@ def ensure_merged(source: Source, base: Path | None = None) -> Path:
         if weights.is_file() and read_json(manifest).get("adapter_sha256") == sha256_file(weights):
             return source.merged
     ui.say(tr("合并适配器 …", "merging the adapter …"))
-    merge_adapter(
-        base or base_folder(source),
-        source.adapter,
-        source.merged,
-        source.persona,
-        report=source.report,
-        source=str(source.folder),
-    )
+    with folder_lock(source.folder):
+        merge_adapter(
+            base or base_folder(source),
+            source.adapter,
+            source.merged,
+            source.persona,
+            report=source.report,
+            source=str(source.folder),
+        )
     return source.merged
 
 
