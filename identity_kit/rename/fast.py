@@ -8,6 +8,7 @@ test holds the two against each other.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
 
@@ -23,15 +24,10 @@ from identity_kit.text import cjk_share
 # Bytes that mean nothing to the renaming of Chinese names: Chinese itself, digits, spaces, most punctuation.
 _BORING = bytes(range(0x80, 0x100)) + b" 0123456789,:;!?()+-*=%#$&|~^_}]'>"
 _LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-# Escapes that stand for a line end or a quote, and for nothing else.
-_HARMLESS = re.compile(rb"\\[nrt\"]")
-# What may make a name in a value with Latin letters part of something else.
-_RISKY = re.compile(
-    rb"://|\.(?:" + EXTENSIONS.encode() + b"|" + TOP_DOMAINS.encode() + rb")(?![A-Za-z0-9])|[wW]{3}\.|^[\[{]",
-    re.IGNORECASE,
-)
-_ARTICLE = re.compile(rb"\b[Aa][Nn]? ")
+# A dot by which a name may be part of a file name or a domain.
+_DOTTED = re.compile(rb"\.(?:" + EXTENSIONS.encode() + b"|" + TOP_DOMAINS.encode() + rb")(?![A-Za-z0-9])")
 _SENTENCE = re.compile(r"[。！？!?；;\n]|\.(?=\s|$)")
+_ENDS = ("。", "！", "？", "!", "?", "；", ";", "\n", ". ")
 _LETTER = re.compile("[A-Za-z]")
 _KEY = re.compile(rb'"([^"\\]*)" ?: ?')
 _PAIRS = (b"\\u", b"{{")
@@ -65,6 +61,8 @@ class FastRewriter(Rewriter):
         self.first = next(iter(firsts)) if len(firsts) == 1 else None
         self.names = {key.encode(): (name, name.target.zh.encode()) for key, name in renamed.items() if name.target}
         self.plain = re.compile(b"|".join(map(re.escape, sorted(self.names, key=len, reverse=True))) or rb"(?!)")
+        self.article = re.compile(rb"\b[Aa][Nn]?[ \xa0\xc2]+(?:" + self.plain.pattern + b")")
+        self.plain_text = re.compile(self.plain.pattern.decode())
         self.follow, self.lead, self.beside = _beside(rules, renamed)
         self.never = _NEVER_FOLLOW if not any(name.target is None for name in rules.names) else frozenset()
         self.single = next(iter(self.names)) if len(self.names) == 1 else None
@@ -79,8 +77,166 @@ class FastRewriter(Rewriter):
         self.tallies.clear()
 
     def block(self, block: bytes) -> bytes:
-        """As `Rewriter.block`."""
+        """As `Rewriter.block`. The first blocks go line by line, for the sake of the examples that they show."""
         suspects = self._suspects(block)
+        if self.simple and not suspects and len(self.report.diffs) >= _SHOWN:
+            return self._in_bulk(block)
+        return self._by_line(block, suspects)
+
+    def _in_bulk(self, block: bytes) -> bytes:
+        """All plain values of a block at once; what is not plain by the line."""
+        spans, fields, odd = self._values(block)
+        values = [block[start:end] for start, end in spans]
+        joined = b"\n".join(values)
+        rests = joined.translate(None, _BORING).replace(b"\\n", b"").split(b"\n")
+        old = self.single
+        if old is not None:
+            news = joined.replace(old, self.names[old][1]).split(b"\n")
+        else:
+            news = self.plain.sub(lambda match: self.names[match.group()][1], joined).split(b"\n")
+        doubtful = {i for i, rest in enumerate(rests) if rest}
+        if self.beside.search(joined):
+            doubtful.update(i for i, value in enumerate(values) if self.beside.search(value))
+        total = joined.count(old) if old is not None else -1
+        if self.first is None or total != joined.count(self.first):
+            spare = self.plain.sub(b'"', joined)
+            if self.loose.search(spare):
+                doubtful.update(i for i, value in enumerate(spare.split(b"\n")) if self.loose.search(value))
+        bad: list[int] = []
+        counts: list[tuple[tuple[str, str], int]] = []
+        noted: list[tuple[int, list[FieldFindings]]] = []
+        for i in sorted(doubtful) if values else ():
+            new = self._value(values[i], fields[i], counts)
+            if new is None:
+                parts: list[FieldFindings] = []
+                new = self._exact_value(values[i], fields[i], parts)
+                noted.append((spans[i][0], parts))
+            if new is None:
+                bad.append(i)
+            else:
+                news[i] = new
+        if old is not None:
+            name = self.names[old][0].text
+            if len(set(fields)) == 1:
+                counts.append(((name, fields[0]), total - sum(values[i].count(old) for i in doubtful)))
+            else:
+                tally = Counter[str]()
+                for i, value in enumerate(values):
+                    if i not in doubtful:
+                        tally[fields[i]] += value.count(old)
+                counts += [((name, field), count) for field, count in tally.items()]
+        else:
+            for i, value in enumerate(values):
+                if i not in doubtful:
+                    counts += [((self.names[found][0].text, fields[i]), 1) for found in self.plain.findall(value)]
+        if odd or bad:
+            return self._mixed(block, [*odd, *(spans[i][0] for i in bad)])
+        return self._assembled(block, spans, news, counts, noted)
+
+    def _values(self, block: bytes) -> tuple[list[tuple[int, int]], list[str], list[int]]:
+        """Values that hold a name (where their text starts and ends, their fields), and places in lines that are odd."""
+        spans: list[tuple[int, int]] = []
+        fields: list[str] = []
+        odd: list[int] = []
+        find_next, find, rfind, known = self._finder(block), block.find, block.rfind, self.fields.get
+        size = len(block)
+        at = find_next(0)
+        while at < size:
+            quote = rfind(b'"', 0, at)
+            stop = find(b'"', at)
+            if stop < 0 or quote < 0 or block[quote - 1] == 92 or block[stop - 1] == 92:
+                end = find(b"\n", at)
+                end = size if end < 0 else end
+                if stop < 0 or quote < 0 or find(b"\\\\", block.rfind(b"\n", 0, at) + 1, end) >= 0:
+                    odd.append(at)
+                    at = find_next(end)
+                    continue
+                while quote > 0 and block[quote - 1] == 92:
+                    quote = rfind(b'"', 0, quote)
+                while 0 <= stop < end and block[stop - 1] == 92:
+                    stop = find(b'"', stop + 1)
+            lead = block[rfind(b'"', 0, quote - 3) : quote]
+            field = known(lead)
+            if field is None:
+                field = self._field(lead)
+            if field is None or stop < 0:
+                odd.append(at)
+                end = find(b"\n", at)
+                at = find_next(end) if end >= 0 else size
+                continue
+            spans.append((quote + 1, stop))
+            fields.append(field)
+            at = find_next(stop)
+        return spans, fields, odd
+
+    def _assembled(
+        self,
+        block: bytes,
+        spans: list[tuple[int, int]],
+        news: list[bytes],
+        counts: list[tuple[tuple[str, str], int]],
+        noted: list[tuple[int, list[FieldFindings]]],
+    ) -> bytes:
+        """The block with its new values put in and counted."""
+        report, find, size = self.report, block.find, len(block)
+        pieces, done, line_end, changed = list[bytes](), 0, -1, 0
+        for (start, end), new in zip(spans, news, strict=False):
+            pieces += (block[done:start], new)
+            done = end
+            if start > line_end:
+                line_end = find(b"\n", end)
+                if line_end < 0:
+                    line_end = size
+                if block[line_end - 1] not in b"}\r":
+                    return self._by_line(block, [])
+                changed += 1
+        for tally, count in counts:
+            self.tallies[tally] += count
+        for at, parts in noted:
+            for part in parts:
+                wanted = part.findings.left or (part.findings.skipped and len(report.skipped_examples) < _SHOWN)
+                line = report.lines + block.count(b"\n", 0, at) + 1 if wanted else 0
+                report.note(part.field, part.findings, line)
+                if not part.findings.edits:
+                    changed -= self._alone(block, spans, news, at)
+        report.changed_lines += changed
+        report.lines += block.count(b"\n") + (not block.endswith(b"\n") and bool(block))
+        if not pieces:
+            return block
+        pieces.append(block[done:])
+        return b"".join(pieces)
+
+    def _alone(self, block: bytes, spans: list[tuple[int, int]], news: list[bytes], at: int) -> bool:
+        """Whether the line of a value that did not change has no other that did."""
+        start, end = block.rfind(b"\n", 0, at) + 1, block.find(b"\n", at)
+        end = len(block) if end < 0 else end
+        first = bisect_left(spans, (start, 0))
+        changed = False
+        for i in range(first, len(spans)):
+            if spans[i][0] > end:
+                break
+            changed = changed or news[i] != block[spans[i][0] : spans[i][1]]
+        return not changed
+
+    def _mixed(self, block: bytes, places: list[int]) -> bytes:
+        """A block cut around the lines that are not plain: these line by line, the stretches between them in bulk."""
+        pieces = []
+        done = 0
+        for at in sorted(places):
+            if at < done:
+                continue
+            start = block.rfind(b"\n", 0, at) + 1
+            end = block.find(b"\n", at) + 1 or len(block)
+            if start > done:
+                pieces.append(self._in_bulk(block[done:start]))
+            pieces.append(self._by_line(block[start:end], []))
+            done = end
+        if done < len(block):
+            pieces.append(self._in_bulk(block[done:]))
+        return b"".join(pieces)
+
+    def _by_line(self, block: bytes, suspects: list[int]) -> bytes:
+        """Line by line, each by its plain values or by the exact path."""
         suspects.append(len(block) + 1)
         report, pieces, s, counted = self.report, list[bytes](), 0, 0
         lines, size, done = report.lines, len(block), 0
@@ -133,7 +289,17 @@ class FastRewriter(Rewriter):
                     at = find(first, at + 1)
                 return at if at >= 0 else none
 
-            return next_han
+            old, length = self.single, len(self.single or b"")
+            if old is None:
+                return next_han
+
+            def next_single(at: int) -> int:
+                at = find(first, at)
+                while at >= 0 and block[at : at + length] != old and not loose(block, at):
+                    at = find(first, at + 1)
+                return at if at >= 0 else none
+
+            return next_single
         search = self.loose.search
 
         def next_any(at: int) -> int:
@@ -218,11 +384,19 @@ class FastRewriter(Rewriter):
         """A value's new text, counted; None when it is not plain."""
         if not self.simple:
             return None
-        rest = value.translate(None, _BORING)
-        if rest and rest.replace(b"\\n", b""):
-            if _HARMLESS.sub(b"", rest).translate(None, _LETTERS + b"./") or _RISKY.search(value):
+        rest = value.translate(None, _BORING).replace(b"\\n", b"")
+        if rest:
+            if b"\\" in rest:
+                rest = rest.replace(b'\\"', b"").replace(b"\\t", b"").replace(b"\\r", b"")
+            if rest.translate(None, _LETTERS + b"./"):
                 return None
-            if (self.rules.per_language or self.ascii_new) and not self._chinese(value):
+            if b"/" in rest and b"://" in value:
+                return None
+            if b"." in rest and (_DOTTED.search(value) or b"www." in value.lower()):
+                return None
+            if self.ascii_new and self.article.search(value):
+                return None
+            if self.rules.per_language and not self._chinese(value):
                 return None
         if self.single is None:
             return self._several(value, field, counts)
@@ -250,10 +424,18 @@ class FastRewriter(Rewriter):
 
     def _chinese(self, value: bytes) -> bool:
         """Whether every sentence with a name is surely Chinese, the names themselves not counted."""
-        text = _HARMLESS.sub(b"\n\n", self.plain.sub(b" ", value)).decode(errors="ignore")
-        if not self.rules.per_language:
-            return cjk_share(text) >= 0.4 and not _ARTICLE.search(value)
-        return all(cjk_share(sentence) >= 0.4 for sentence in _SENTENCE.split(text) if _LETTER.search(sentence))
+        text = value.decode(errors="ignore").replace("\\n", "\n").replace('\\"', '"')
+        done = 0
+        for match in self.plain_text.finditer(text):
+            if match.start() < done:
+                continue
+            begin = max([text.rfind(mark, done, match.start()) for mark in _ENDS]) + 1
+            ending = _SENTENCE.search(text, match.end())
+            done = ending.start() if ending else len(text)
+            sentence = text[begin:done]
+            if _LETTER.search(sentence) and cjk_share(self.plain_text.sub(" ", sentence)) < 0.4:
+                return False
+        return True
 
     def _exact_value(self, value: bytes, field: str, noted: list[FieldFindings]) -> bytes | None:
         """A value's new text by the exact path, what was found added to `noted`; None when it is broken."""

@@ -15,6 +15,7 @@ from identity_kit.cli import main
 from identity_kit.errors import BadInput
 from identity_kit.rename import make_rules, rename, rename_file, rename_text
 from identity_kit.rename.fast import FastRewriter
+from identity_kit.rename.report import Example
 from identity_kit.rename.rewrite import Rewriter
 from identity_kit.resources import resource
 
@@ -256,16 +257,20 @@ RULE_SETS = [
 ]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(
     st.lists(st.fixed_dictionaries({"input": TEXT, "output": TEXT, "id": TEXT}, optional={"history": st.lists(TEXT)}), max_size=4),
     st.sampled_from(RULE_SETS),
     st.booleans(),
     st.sampled_from([None, (",", ":")]),
+    st.booleans(),
 )  # fmt: skip
-def test_the_fast_path_does_what_the_exact_path_does(rows, rules, ascii_only, separators) -> None:
+def test_the_fast_path_does_what_the_exact_path_does(rows, rules, ascii_only, separators, bulk) -> None:
     lines = "".join(json.dumps(row, ensure_ascii=ascii_only, separators=separators) + "\n" for row in rows).encode()
     exact, fast = Rewriter(rules, "x", rows=True), FastRewriter(rules, "x", rows=True)
+    if bulk:  # once there are examples enough, whole blocks are done at once
+        for rewriter in (exact, fast):
+            rewriter.report.diffs += [Example(0, "", "")] * 20
     assert fast.block(lines).decode() == exact.block(lines).decode()
     fast.close()
     assert fast.report.as_json() == exact.report.as_json()
