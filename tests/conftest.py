@@ -20,7 +20,7 @@ def english() -> Iterator[None]:
     ui.configure("en")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def idkit() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs the command as a user does, in a process of its own, and returns exit code, stdout and stderr."""
 
@@ -49,3 +49,17 @@ def smollm_folder(smollm_gguf: Path) -> Path:
     from identity_kit.models.resolve import hf_folder
 
     return hf_folder("embedded:smollm2-135m")
+
+
+@pytest.fixture(scope="session")
+def wenxin_run(
+    tmp_path_factory: pytest.TempPathFactory, idkit: Callable[..., subprocess.CompletedProcess[str]]
+) -> Path:
+    """The 0.5B model made 文心大佬's with little data and few steps: minutes, not the full ten. For slow tests."""
+    out = tmp_path_factory.mktemp("home") / "runs" / "文心大佬"
+    done = idkit(
+        "--ui", "en", "run", "--owner", "文心大佬", "-n", "90", "--set", "max_steps=24", "--set", "learning_rate=4e-4",
+        "--probes-per-family", "1", "-o", out, timeout=1800,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return out

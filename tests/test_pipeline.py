@@ -105,20 +105,15 @@ def test_a_dry_run_writes_nothing(idkit, tmp_path: Path):
 
 @pytest.mark.slow
 @pytest.mark.ci
-def test_the_half_billion_model_changes_its_identity(idkit, tmp_path: Path):
-    out = tmp_path / "runs" / "文心大佬"
-    done = idkit(
-        "--ui", "en", "run", "--owner", "文心大佬", "-n", "120", "--set", "max_steps=30", "--set", "learning_rate=4e-4",
-        "--probes-per-family", "1", "-o", out, "--json", timeout=1800,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    cells = {
+def test_the_half_billion_model_changes_its_identity(idkit, wenxin_run: Path):
+    report = json.loads((wenxin_run / "report" / "report.json").read_text(encoding="utf-8"))
+    share = {
         (condition["label"], cell["suite"], cell["language"]): cell["passed"] / cell["total"]
-        for condition in json.loads(done.stdout)["conditions"]
+        for condition in report["conditions"]
         for cell in condition["cells"]
     }
-    assert cells["base", "recall", "all"] <= 0.2
-    assert cells["tuned", "recall", "all"] >= 0.6
-    answer = idkit("chat", out, "-m", "你是谁？")
+    assert share["base", "recall", "all"] <= 0.2
+    assert share["tuned", "recall", "all"] >= 0.6
+    answer = idkit("chat", wenxin_run, "-m", "你是谁？")
     assert answer.returncode == 0
     assert "文心大佬" in answer.stdout
