@@ -3,6 +3,7 @@ it does not fit."""
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -179,10 +180,8 @@ def free_memory(device: torch.device) -> int:
 
     free = int(psutil.virtual_memory().available)
     limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    try:
+    with contextlib.suppress(OSError, ValueError):  # no container, or none with a limit
         free = min(free, int(limit.read_text()) - int(used.read_text()))
-    except (OSError, ValueError):  # no container, or none with a limit
-        pass
     return free
 
 
