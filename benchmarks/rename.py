@@ -3,8 +3,9 @@
     python benchmarks/rename.py [--megabytes 100] [--repeat 3]
 
 Makes a file of XTuner JSONL of which every second row names the assistant: rows of mixed length, every twentieth in
-English, every twelfth of several lines, and 3 % of the names beside URLs, code, e-mail or quotes, renames it in several ways, and prints the best of some runs for each. Memory is
-the peak of a fresh process, its children's included.
+English, every twelfth of several lines, and 3 % of the names beside URLs, code, e-mail or quotes. Renames it in
+several ways, and prints the best of some runs for each. Memory is the peak of a fresh process, its children's
+included.
 """
 
 from __future__ import annotations
