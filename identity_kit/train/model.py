@@ -163,8 +163,6 @@ def adapt(model: Any, tokenizer: Any, recipe: Recipe, folder: Path, *, start: Pa
             tr(f"target_modules 不适用于这个模型：{error}", f"target_modules does not fit this model: {error}"),
             fix=tr(f"可选：{'、'.join(names)}", f"it has: {', '.join(names)}"),
         ) from None
-    if recipe.init in ("pissa", "olora"):
-        adapted.initial_adapter = {k: v.detach().clone() for k, v in peft.get_peft_model_state_dict(adapted).items()}
     dtype = model.dtype if model.dtype.is_floating_point else torch.float32
     for parameter in adapted.parameters():
         if parameter.requires_grad:

@@ -34,7 +34,7 @@ class Recipe(BaseModel):
     target_modules: str | tuple[str, ...] = "all-linear"
     rslora: bool = False
     dora: bool = False
-    init: Literal["default", "gaussian", "pissa", "olora"] = "default"
+    init: Literal["default", "gaussian"] = "default"
     loraplus_ratio: float = Field(1.0, ge=1)
     neftune_alpha: float = Field(0.0, ge=0)
     virtual_tokens: int = Field(20, ge=1, le=512)
@@ -84,15 +84,12 @@ class Recipe(BaseModel):
     save_every: int = Field(50, ge=1)
     keep_checkpoints: int = Field(2, ge=1)
     probe_every: int = Field(0, ge=0)
-    parallel: Literal["auto", "ddp", "fsdp", "deepspeed"] = "auto"
 
     @model_validator(mode="after")
     def _together(self) -> Recipe:
         problems = []
         if self.dora and self.method not in ("lora", "qlora"):
             problems.append(tr("dora 只能与 lora 或 qlora 同用", "dora goes with method lora or qlora only"))
-        if self.init in ("pissa", "olora") and self.method != "lora":
-            problems.append(tr(f"init: {self.init} 需要 method: lora", f"init: {self.init} needs method: lora"))
         if self.loraplus_ratio != 1 and self.method not in ("lora", "qlora"):
             problems.append(tr("loraplus_ratio 只用于 LoRA", "loraplus_ratio is for LoRA only"))
         if self.stage == "dpo" and self.method in ("prompt", "prefix", "full"):

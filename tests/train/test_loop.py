@@ -220,7 +220,6 @@ def test_pretraining_on_documents(tiny: Callable[..., Path], tmp_path: Path) -> 
         {"method": "prefix"},
         {"dora": True},
         {"rslora": True},
-        {"init": "pissa"},
         {"loraplus_ratio": 4},
         {"neftune_alpha": 5},
         {"dropout": 0.1},
