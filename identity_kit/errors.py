@@ -5,6 +5,9 @@ Exit codes: 0 done; 1 checked and found wanting; 2 usage or bad input; 3 stopped
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 DONE, WANTING, BAD_INPUT, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
 
 
@@ -36,3 +39,12 @@ class Stopped(IdkitError):
     """Work stopped part-way with everything so far kept; `fix` says how to go on (exit 3)."""
 
     exit_code = STOPPED
+
+
+@contextlib.contextmanager
+def resumed_by(advice: str) -> Iterator[None]:
+    """Within a longer command, a stage that stops names that command, not its own, as the way on."""
+    try:
+        yield
+    except Stopped as error:
+        raise Stopped(error.what, where=error.where, fix=advice) from error

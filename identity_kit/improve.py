@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from identity_kit.errors import BadInput
+from identity_kit.errors import BadInput, resumed_by
 from identity_kit.evaluate.card import Card, load_card
 from identity_kit.evaluate.plan import KEPT, More, better, plan_more, shortfall
 from identity_kit.files import folder_lock, read_json, write_json, write_text
@@ -243,7 +243,8 @@ def _train_on(
     generate_data(job, resolve(source.base_name), folder / "data")
     mixed = folder / "mixed.jsonl"
     write_conversations(mixed, _mix(source, folder, kept, more.replay, seed))
-    train(mixed, source.base, folder, recipe, resume=True, start=source.folder(best) / "adapter")
+    with resumed_by(tr("重复同一条 idkit improve 命令即可继续", "the same idkit improve command goes on from here")):
+        train(mixed, source.base, folder, recipe, resume=True, start=source.folder(best) / "adapter")
     merge_adapter(source.base, folder / "adapter", folder / "merged", source.persona, source=source.base_name)
 
 

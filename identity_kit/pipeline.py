@@ -8,12 +8,14 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from identity_kit.errors import resumed_by
 from identity_kit.files import folder_lock, read_json, sha256_file, sha256_text, write_json
 from identity_kit.models.resolve import ModelRef, hf_folder, resolve
 from identity_kit.persona import Persona, save_persona
@@ -86,10 +88,11 @@ def run(job: Job, out: Path) -> Outcome:
             makes=[data],
         )
         ledger.stage("check", [sha256_file(data), identity], lambda: _check(job, data))
+        learnt_from = [sha256_file(data), job.recipe, ledger.base_hash]
         ledger.stage(
             "train",
-            [sha256_file(data), job.recipe, ledger.base_hash],
-            lambda: _train(job, data, base, out),
+            learnt_from,
+            lambda: _train(job, data, base, out, afresh=ledger.changed("training", learnt_from)),
             makes=[out / "adapter" / "adapter_model.safetensors"],
         )
         ledger.stage(
@@ -120,6 +123,12 @@ class _Ledger:
         write_json(self.path, content)
         if key == "base":
             self.base_hash = value["sha256"]
+
+    def changed(self, key: str, inputs: Sequence[Any]) -> bool:
+        """Note what a stage begins with; whether it was begun with something else before."""
+        before, now = read_json(self.path).get(key), _hash(inputs)
+        self.record(key, now)
+        return before not in (None, now)
 
     def stage(
         self,
@@ -262,10 +271,15 @@ def _counts(counter: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(counter.items()))
 
 
-def _train(job: Job, data: Path, base: Path, out: Path) -> None:
+def _train(job: Job, data: Path, base: Path, out: Path, *, afresh: bool) -> None:
     from identity_kit.train import train
 
-    train(data, base, out, job.recipe, resume=True)
+    if afresh:  # checkpoints of other data or another recipe cannot be continued
+        for name in ("checkpoints", "adapter"):
+            shutil.rmtree(out / name, ignore_errors=True)
+        (out / "log.jsonl").unlink(missing_ok=True)
+    with resumed_by(tr("重复同一条 idkit run 命令即可继续", "the same idkit run command goes on from here")):
+        train(data, base, out, job.recipe, resume=True)
 
 
 def _merge(job: Job, base: Path, out: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,6 +67,18 @@ def test_the_same_command_again_runs_nothing_that_is_done(small_run: Path, idkit
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout)["skipped"] == ["data", "check", "train", "merge"]
     assert (small_run / "adapter" / "adapter_model.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.model
+def test_another_recipe_trains_anew_and_keeps_the_data(small_run: Path, idkit, tmp_path: Path):
+    other = tmp_path / "other"
+    shutil.copytree(small_run, other)
+    written = (other / "data" / "conversations.jsonl").stat().st_mtime_ns
+    done = idkit("--ui", "en", "run", *SMALL, *SMALL_REST, "--set", "rank=4", "-o", other, "--json")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout)["skipped"] == ["data", "check"]
+    assert json.loads((other / "adapter" / "adapter_config.json").read_text())["r"] == 4
+    assert (other / "data" / "conversations.jsonl").stat().st_mtime_ns == written
 
 
 @pytest.mark.model
