@@ -73,7 +73,12 @@ class FastRewriter(Rewriter):
     def close(self) -> None:
         """Put the counts of plain values into the report."""
         for (name, field), count in self.tallies.items():
-            self.report.changed[name][field] += count
+            fields = self.report.changed[name]
+            fields[field] += count
+            if not fields[field]:  # it turned out to be left alone, and was counted back to none
+                del fields[field]
+            if not fields:
+                del self.report.changed[name]
         self.tallies.clear()
 
     def block(self, block: bytes) -> bytes:
