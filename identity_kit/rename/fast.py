@@ -8,7 +8,6 @@ test holds the two against each other.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
 
@@ -184,7 +183,7 @@ class FastRewriter(Rewriter):
     ) -> bytes:
         """The block with its new values put in and counted."""
         report, find, size = self.report, block.find, len(block)
-        pieces, done, line_end, changed = list[bytes](), 0, -1, 0
+        pieces, done, line_end, changed, counted = list[bytes](), 0, -1, 0, False
         for (start, end), new in zip(spans, news, strict=False):
             pieces += (block[done:start], new)
             done = end
@@ -194,7 +193,9 @@ class FastRewriter(Rewriter):
                     line_end = size
                 if block[line_end - 1] not in b"}\r":
                     return self._by_line(block, [])
-                changed += 1
+                counted = False
+            if not counted and new != block[start:end]:
+                changed, counted = changed + 1, True
         for tally, count in counts:
             self.tallies[tally] += count
         for at, parts in noted:
@@ -202,26 +203,12 @@ class FastRewriter(Rewriter):
                 wanted = part.findings.left or (part.findings.skipped and len(report.skipped_examples) < _SHOWN)
                 line = report.lines + block.count(b"\n", 0, at) + 1 if wanted else 0
                 report.note(part.field, part.findings, line)
-                if not part.findings.edits:
-                    changed -= self._alone(block, spans, news, at)
         report.changed_lines += changed
         report.lines += block.count(b"\n") + (not block.endswith(b"\n") and bool(block))
         if not pieces:
             return block
         pieces.append(block[done:])
         return b"".join(pieces)
-
-    def _alone(self, block: bytes, spans: list[tuple[int, int]], news: list[bytes], at: int) -> bool:
-        """Whether the line of a value that did not change has no other that did."""
-        start, end = block.rfind(b"\n", 0, at) + 1, block.find(b"\n", at)
-        end = len(block) if end < 0 else end
-        first = bisect_left(spans, (start, 0))
-        changed = False
-        for i in range(first, len(spans)):
-            if spans[i][0] > end:
-                break
-            changed = changed or news[i] != block[spans[i][0] : spans[i][1]]
-        return not changed
 
     def _mixed(self, block: bytes, places: list[int]) -> bytes:
         """A block cut around the lines that are not plain: these line by line, the stretches between them in bulk."""
