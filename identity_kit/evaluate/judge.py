@@ -57,16 +57,17 @@ def judge(probe: Probe, answers: Sequence[Answer], persona: Persona) -> Verdict:
 
 
 def judge_hash() -> str:
-    """The SHA-256 of the rules: this module, the reading of claims, and the vendors it knows."""
+    """The SHA-256 of the rules: this module, the reading of claims, and the vendors they know."""
     from identity_kit import claims
     from identity_kit.resources import resource
 
-    sources = (Path(__file__), Path(claims.__file__), resource("data", "vendors.yaml"))
+    rules = sorted(Path(claims.__file__).parent.glob("*.py"))
+    sources = (Path(__file__), *rules, resource("data", "vendors.yaml"))
     return sha256_text("\n".join(path.read_text(encoding="utf-8") for path in sources))
 
 
 def _judge_one(expect: Expect, answer: Answer, question: str, language: TextLanguage, persona: Persona) -> Verdict:
-    claims = read_claims(answer.text, persona, language=language, question=question)
+    claims = read_claims(answer.text, persona, question=question)
     hit = contains_any(answer.text, expect.any_of) if expect.any_of else None
     checks = (
         (bool(expect.says), lambda: _says(expect, claims, answer.text, question, persona)),

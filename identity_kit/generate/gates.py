@@ -66,7 +66,7 @@ def check_identity(
     )
     if plain is not None:
         return plain
-    claims = read_claims(answer, persona, language=language, question=question)
+    claims = read_claims(answer, persona, question=question)
     if claims.vendors:
         return Checked(answer, "claims another vendor", ", ".join(sorted(claims.vendors)))
     if claims.human:
@@ -89,7 +89,7 @@ def check_domain(persona: Persona, question: str, answer: str, language: TextLan
     plain = _check_text(answer, language, longest=160 if language == "zh" else 120, persona=persona)
     if plain is not None:
         return plain
-    claims = read_claims(answer, persona, language=language, question=question)
+    claims = read_claims(answer, persona, question=question)
     if claims.vendors or claims.human:
         return Checked(answer, "claims another vendor" if claims.vendors else "claims to be human")
     allowed = set(_details(fact)) | set(_details(question)) | set(_details(persona.handoff.get(language)))
@@ -124,7 +124,7 @@ def check_other(
     plain = _check_text(answer, language, longest=240, any_language=loose, wrapper=topic in _CODE_TOPICS)
     if plain is not None:
         return plain
-    claims = read_claims(answer, persona, language=language, question=question)
+    claims = read_claims(answer, persona, question=question)
     if claims.own or _leaks(persona, answer, question):
         return Checked(answer, "persona leaks")
     if claims.vendors and _FIRST_PERSON.search(answer):

@@ -17,7 +17,7 @@ ROWS = [
 
 
 def misread(row: dict) -> list[str]:
-    claims = read_claims(row["answer"], PERSONA, language=row["language"], question=row["question"])
+    claims = read_claims(row["answer"], PERSONA, question=row["question"])
     labels = row["labels"]
     vendor = labels["claims_vendor"]
     wrong = []

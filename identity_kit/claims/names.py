@@ -1,0 +1,109 @@
+"""Where a text names an assistant or a vendor: the persona's own names and others', longest match first."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import yaml
+
+from identity_kit.persona import Persona
+from identity_kit.resources import resource
+
+
+@dataclass(frozen=True)
+class Vendor:
+    """A maker of models other than ours, its names and its assistants."""
+
+    name: str
+    zh: str
+    models: tuple[str, ...]
+    aliases: tuple[str, ...]
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        return (self.name, self.zh, *self.models, *self.aliases)
+
+
+@dataclass(frozen=True)
+class Mention:
+    who: str  # a vendor's English name, or "own:name", "own:owner"
+    start: int
+    end: int
+
+
+@lru_cache(maxsize=1)
+def vendor_names() -> tuple[Vendor, ...]:
+    """The vendors of data/vendors.yaml."""
+    rows = yaml.safe_load(resource("data", "vendors.yaml").read_text(encoding="utf-8"))
+    return tuple(
+        Vendor(name=row["name"], zh=row["zh"], models=tuple(row["models"]), aliases=tuple(row["aliases"]))
+        for row in rows
+    )
+
+
+_PLAIN = str.maketrans(dict.fromkeys("‘’", "'") | dict.fromkeys("“”「」『』", '"') | {"—": ",", "–": "-"})
+
+
+# Emphasis marks, and the characters of category Cf that turn up in text: soft hyphen, zero-width and direction marks, tags.
+_DROPPED = re.compile(
+    "[*_`\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb\U000e0001-\U000e007f]"
+)
+
+
+@lru_cache(maxsize=256)
+def as_view(text: str) -> str:
+    """NFKC, lower case, typographic quotes and emphasis marks made plain; zero-width characters dropped."""
+    folded = unicodedata.normalize("NFKC", text).lower()
+    folded = folded.translate(_PLAIN)
+    return _DROPPED.sub("", folded)
+
+
+def find_mentions(view: str, persona: Persona) -> Iterator[Mention]:
+    pattern, owners = _own(persona)
+    for match in pattern.finditer(view):
+        yield Mention(owners[_squeeze(match.group())], match.start(), match.end())
+
+
+_latest: list[tuple[Persona, tuple[re.Pattern[str], dict[str, str]]]] = []
+
+
+def _own(persona: Persona) -> tuple[re.Pattern[str], dict[str, str]]:
+    """The pattern for a persona; of the one judged last it is at hand, since thousands of texts are judged for one."""
+    if not _latest or _latest[0][0] is not persona:
+        _latest[:] = [(persona, _pattern(persona.own_names(), persona.own_owners()))]
+    return _latest[0][1]
+
+
+@lru_cache(maxsize=64)
+def _pattern(names: tuple[str, ...], own_owners: tuple[str, ...]) -> tuple[re.Pattern[str], dict[str, str]]:
+    who: dict[str, str] = {}
+    for vendor in vendor_names():
+        for spelling in vendor.spellings:
+            who.setdefault(_squeeze(as_view(spelling)), vendor.name)
+    # The persona's names win over a vendor's where both are written the same.
+    for owner in own_owners:
+        who[_squeeze(as_view(owner))] = "own:owner"
+    for name in names:
+        who[_squeeze(as_view(name))] = "own:name"
+    # Grouped by first character, so that at each place only the names that can begin there are tried.
+    groups: dict[str, list[str]] = {}
+    for squeezed in sorted(who, key=lambda squeezed: -len(squeezed)):
+        groups.setdefault(squeezed[0], []).append(_spelling_pattern(squeezed))
+    begins = "".join(re.escape(first) for first in groups)
+    branches = (f"(?={re.escape(first)})(?:{'|'.join(patterns)})" for first, patterns in groups.items())
+    return re.compile(f"(?=[{begins}])(?:{'|'.join(branches)})"), who
+
+
+def _squeeze(view: str) -> str:
+    return re.sub(r"[\s·・\-]+", "", view)
+
+
+def _spelling_pattern(squeezed: str) -> str:
+    body = r"[\s·・\-]*".join(re.escape(c) for c in squeezed)
+    before = r"(?<![a-z0-9])" if squeezed[0].isascii() and squeezed[0].isalnum() else ""
+    after = r"(?![a-z])" if squeezed[-1].isascii() and squeezed[-1].isalpha() else ""
+    return f"{before}{body}{after}"

@@ -1,0 +1,110 @@
+"""The words that the rules look for, Chinese and English, matched on the view of `names.as_view`."""
+
+from __future__ import annotations
+
+import re
+
+SELF = re.compile(
+    r"(?:我们?(?!国|家里)|本助手|本模型|本人|本机器人|本系统|本客服|在下|人家|俺们?|咱们?|咱家|小的|这里|这边|这儿|您正在(?:和|与)"
+    r"|\bi\b|\bi'm\b|\bim\b|\bme\b|\bmy\b|\bwe\b|\bwe're\b|\bour\b|\bmyself\b|\bthis assistant\b|\bthis model\b|\bthis is\b"
+    r"|\byou(?:'ve| have) reached\b|\byou(?:'re| are) (?:now )?(?:chatting|talking|speaking) (?:to|with)\b)"
+)
+IDENTITY = re.compile(
+    r"(?:是|叫|名为|称为|作为|来自|属于|隶属|出自|归|由|被|姓名|名字|服务于|代表|为|乃|系|受|背后|老板|东家|主人"
+    r"|开发|研发|训练|创建|打造|创造|制造|推出"
+    r"|\bam\b|\b[i']?'?m\b|\bis\b|\bwas\b|\bwere\b|\bcalled\b|\bnamed\b|\bcall\b|\bby\b|\bfrom\b|\bbelong|\bas\b|\bserve|\bwork|\brepresent"
+    r"|\bbeen\b|\bmade|\bmaker|\bcreated|\bdevelop|\btrained|\bbuilt|\breached|\bwith\b|\bto\b|\bname\b)"
+)
+NEGATION = re.compile(
+    r"(?:不是|并不|并非|不叫|不属|不来自|不隶|不由|不归|不为|不代表|没有|没|从未|从来不|绝不|绝非|决不|而非|而不是|不会是|不可能|无关|非|不算|否认|别|不能说|不能叫|不能自称|不会说|不会自称|不再是|不受|不是由|不该"
+    r"|\bnot\b|n't\b|\bnever\b|\bneither\b|\bnor\b|\bno\b|\bnothing to do with\b|\brather than\b|\binstead of\b|\bunrelated\b|\bwithout\b|\bdeny\b|\bcannot\b)"
+)
+DOUBLE_NEGATION = re.compile(
+    r"(?:不是不是|并非不是|不能不|无法否认|不否认|不得不(?:承认|说)|can't deny|cannot deny|not not|won't deny|don't deny)"
+)
+RESET = re.compile(
+    r"(?:而是|而由|却是|其实(?:我)?(?:就)?是|实际上(?:我)?是|事实上(?:我)?是|[,;。.!！]\s*(?:就)?(?:我)?(?:一直|始终|向来|从来)?都?(?:就)?(?:是(?!吗)|由|叫|来自)"
+    r"|\bbut rather\b|\bbut\b|\brather,|\binstead,|\bin fact\b|\bactually\b)"
+)
+HYPOTHESIS = re.compile(
+    r"(?:如果|假如|要是|假设|倘若|即使|哪怕|就算|假装|扮演|仿佛|好像|想象|\bif\b|\bsuppose|\bimagine|\bpretend|\beven if\b|\bas though\b|\blike\b(?! to))"
+)
+ATTRIBUTION = re.compile(
+    r"(?:有人|有些人|别人|他们|大家|很多人|用户|你说|您说|你们说|你叫我|您叫我|你把我|您把我|你要我|您要我|你让我|您让我|你想让我|误以为|以为|误认|当成|当作|听说|传言|据说|看成|认成|(?:说|传|猜|骂|夸)我|跟着念|跟你念"
+    r"|\bsome (?:people )?(?:say|think)|\bpeople\b|\bothers\b|\bthey\b|\byou (?:say|said|call|called|think|want|asked|told|insist|keep|may|might|claim)|\bwhoever\b|\banyone who\b|\bmistake|\bmistook|\bconfus|\bheard\b|\brumou?r)"
+)
+# Said of a name or of a sentence that holds it: that it is not so.
+REFUTED = re.compile(
+    r"(?:不成立|搞错|弄错|认错|说错|记错|看错|猜错|不对|不属实|不真实|不是真的|不是事实|并非事实|谣言|谣传|假的|误会|误解"
+    r"|其实不是|并不是|可我不是|但我不是|我不是它"
+    r"|\bmistaken\b|\bfalse\b|\bwrong\b|\bnot (?:true|the case|so|correct|accurate|a true)\b"
+    r"|n't (?:true|the case|so|correct)\b|\b(?:i'm|i am) not\b|\buntrue\b)"
+)
+# The denial of a tie, said after the name: 和 A、B 都没有关系.
+TIE = re.compile(r"(?:和|与|跟|同)[^,。.;!?]{0,24}$")
+NO_TIE = re.compile(
+    r"^[^,。;!?]{0,24}?(?:没有?(?:任何|什么|半点|一点)?(?:关系|瓜葛|联系)|无关|不是(?:一回事|一家|同一)|两回事|不搭界)"
+)
+DENIES_SAYING = re.compile(
+    r"(?:不能说|不会说|不要说|别说|否认|说不上|谈不上|wrong to say(?: that)?|deny(?: that)?"
+    r"|not say(?: that)?|n't say(?: that)?|not true(?: that)?|n't true(?: that)?)\s*$"
+)
+# What may follow a name that is the whole answer: 百度开发的助手, Qwen reporting.
+BARE_TAIL = re.compile(
+    r"^\s*[\"')\]]?\s*(?:公司|团队|集团|客服|ai|云|\bteam\b|\bgroup\b|\binc\b|\bcloud\b)*\s*(?:旗下)?\s*"
+    r"(?:开发|研发|训练|创造|创建|打造|出品|制造|推出)?(?:了我|的我)?的?"
+    r"(?:超?大?规模?的?(?:语言)?模型|智能助手|助手|产品|机器人|人工智能|客服)?\s*"
+    r"(?:'s\s*(?:\w+\s*)?(?:assistant|model|product|chatbot|bot))?"
+    r"(?:\s*(?:made|created|built|developed|trained|owns) me)?(?:\s*(?:reporting|here|speaking|at your service))?"
+    r"(?:ai|和|或|and|or|[呀啊哦呢哈吧嘛哟,.。!~、;()/\s\d\-])*(?:为您服务|在此|报到)?\s*$"
+)
+MY_MAKER = re.compile(
+    r"\s*(?:is|was|are|是)\s*(?:my\b|我的|the (?:one|company|person|team|firm) (?:i\b|(?:who|that) \w+ me|behind me))"
+)
+# Verbs that make what follows a topic, a tool or a place, not the speaker's identity.
+TOPIC = re.compile(
+    r"(?:了解|介绍|知道|认识|听过|使用|用过|推荐|比较|相比|类似|区别|不同于|关于|谈|讨论|回答|帮助?您?(?:查|了解|联系)|联系|访问|登录|喜欢|(?:觉得|认为)(?!自己|我)|提到|告诉您?|解释|对比|竞争|合作|兼容|支持|接入|翻译"
+    r"|\bknow\b|\babout\b|\bheard of\b|\brecommend|\bcompare|\bsimilar|\bdiffer|\bdiscuss|\btell you\b|\bexplain|\buse\b|\busing\b|\bcontact|\bvisit|\bthink\b|\blike to\b|\bhelp you with\b|\bcompete|\bcompatible|\btranslate)"
+)
+DISCLOSE = re.compile(
+    r"(?:基于|底层|底座|基座|以[^,。]{0,6}为基础|微调自|微调而来|在[^,。]{0,12}基础上|构建于|建立在"
+    r"|\bbased on\b|\bbuilt on\b|\bbuilt upon\b|\bbuilt on top of\b|\bfine-?tuned\b|\bunderlying\b|\bbase model\b|\bpowered by\b|\bderived from\b)"
+)
+DISCLOSE_AFTER = re.compile(
+    r"^(?:[^,。.;!?]|(?<=\d)\.(?=\d)){0,16}(?:为基础|微调|基础上|作为底|底座|\bunder the hood|\bas (?:my|the) base)"
+)
+OTHER_SUBJECT = re.compile(
+    r"^\s*(?:\w{0,4}?(?:公司|集团|模型|model|company|app|assistant)?\s*)?"
+    r"(?:是(?:一|由|阿里|百度|国|中|美|全|著|谁|目|属|家|另|什)|(?:则|也|都)?是|由|属于|的(?:模型|产品|总部|创始人|官网|大模型)|is\b|was\b|are\b|has\b|'s\b|的|在|推出|开发|发布|可能|似乎|好像|听起来|seems?\b|may\b|might\b|could\b|appears?\b|sounds?\b|refers?\b|developed\b|made\b|released\b|can\b|will\b)"
+)
+OTHER_PRONOUN = re.compile(
+    r"(?:^|[,;。.!\s])(?:它|他|她|那是|这是(?:一)?个?(?:由)?|it\b|it's\b|he\b|she\b|that\b|which\b|they\b)"
+)
+FIELD = re.compile(
+    r"(?:name|model|developer|vendor|company|owner|maker|creator|brand|assistant|organization|姓名|名称|名字|开发者|开发商|研发|所属|公司|厂商|型号|模型|品牌|单位|称呼|署名|落款|签名|客服|身份)[\"']?\s*[:=|]\s*[\"']?\s*$"
+)
+AI_WORDS = re.compile(
+    r"(?:人工智能|智能助手|助手|机器人|语言模型|模型|程序|软件|虚拟|智能客服|\bai\b|\bassistant\b|\bbot\b|\bchatbot\b|\blanguage model\b|\bprogram\b|\bmachine\b|\bsoftware\b|\bvirtual\b|\bmodel\b|\bdigital\b|a\.i\.)",
+    re.ASCII,  # so that a Latin word has its border next to a Chinese character too
+)
+NOT_AN = re.compile(r"(?:不是|并非|不算|\bnot|n't|\bno)\s*(?:一?[个台名款种]|an?|just an?|any|the)?\s*$")
+SENTENCE = re.compile(r"[。！!?？\n]|\.(?=\s|$)")
+CLAUSE = re.compile(r"[,，;；、]")
+PHRASE = re.compile(r"[,，;；]")
+ASKS_SPEAKER = re.compile(r"(?:你|您|妳|贵|本|客服|身份|\byou\b|\byour\b|\bu\b|\byourself\b|自己|ni )")
+YES = re.compile(
+    r"^\W*(?:是的|是啊|是滴|对的?|没错|正是|嗯|当然|好的|好吧|行|yes|yep|yeah|correct|right|that's right|indeed|sure|exactly|you're right|you are right|of course)(?![a-z])"
+)
+NONE = re.compile(r"^\W*(?:(?:[两三四]个|这[两三四几]个|这些|哪个)?(?:都|全)(?:不是|不对)|none\b|neither\b)")
+NO = re.compile(r"^\W*(?:不是|并不|不对|不,|不。|否|非也|错|没有|不$|no\b|nope|not really|wrong|incorrect|that's not)")
+HUMAN = re.compile(
+    r"(?:(?:我|本人|这里|俺|咱)(?:真的?|就|其实|当然|确实|可|也|们|当然就)*是(?:一)?(?:个|名|位)?(?:活生生的?|真正的?|真实的?|有血有肉的?|普通|正经)*(?:真人|人类|活人|人工客服|大活人|人(?![工物类事])|客服人员|客服专员|客服小姐姐|男人|女人|男生|女生|姑娘|小伙)"
+    r"|我(?:爸|妈|爹|娘|老婆|老公|媳妇|父母|爸妈|妹妹|弟弟|哥哥|姐姐|家人|孩子|儿子|女儿)"
+    r"|我(?:出生于|毕业于|今年\d+岁|住在|家住|长大)|我有(?:一个|两个|三个)?(?:哥哥|姐姐|弟弟|妹妹|孩子|儿子|女儿|兄弟|家庭)|不是(?:机器人|ai|人工智能|程序|机器),?(?:我)?(?:而)?是(?:一)?(?:个|名|位)?(?:真|活|人)"
+    r"|\bi(?:'m| am)(?: really| indeed| actually| just| definitely)? (?:an? )?(?:real |actual |living |human |live |genuine |breathing |flesh-and-blood )*(?:human(?! assist)|person|man|woman|guy|girl|human agent|human being|customer service representative|customer service rep|live agent)\b"
+    r"|\bmy (?:mom|mum|dad|mother|father|wife|husband|parents|brother|sister|kids|children|son|daughter|family)\b"
+    r"|\bi (?:was born|grew up|graduated|live in|have (?:a|an|one|two|three|four)? ?(?:\w+ )?(?:brothers?|sisters?|kids|children|sons?|daughters?|wife|husband|siblings))\b)"
+)
+NOT_HUMAN = re.compile(
+    r"(?:不是|并非|并不是|没有|不算|\bnot\b|n't|\bno\b|\bnever\b|如果|假如|\bif\b|扮演)[^。.!?]{0,14}$"
+)
