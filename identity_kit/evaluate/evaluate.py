@@ -18,11 +18,11 @@ from identity_kit.evaluate.held_out import overlaps
 from identity_kit.evaluate.judge import Answer, judge, judge_hash
 from identity_kit.evaluate.labels import display
 from identity_kit.evaluate.probes import SUITES, Probe, applicable, fill, probes_hash
-from identity_kit.evaluate.progress import progress
 from identity_kit.evaluate.retention import texts_hash
 from identity_kit.evaluate.second import SecondJudge, second_opinions
 from identity_kit.files import folder_lock, sha256_text
 from identity_kit.persona import Persona
+from identity_kit.progress import progress
 from identity_kit.ui import tr
 
 
@@ -115,10 +115,10 @@ def _ask_all(
 ) -> tuple[list[Result], list[ConditionCard]]:
     results: list[Result] = []
     cards: list[ConditionCard] = []
-    with progress(sum(count_answers(condition, probes) for condition in conditions)) as bar:
+    with progress("", sum(count_answers(condition, probes) for condition in conditions)) as bar:
         for condition in conditions:
             started = time.monotonic()
-            bar.stage(display(condition.label))
+            bar.stage(tr(f"评测 {display(condition.label)}：", f"asking {display(condition.label)}:"))
             asked = ask(
                 condition, probes, journal=journal, seed=seed, max_new_tokens=max_new_tokens, progress=bar.advance
             )

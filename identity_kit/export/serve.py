@@ -26,6 +26,7 @@ from identity_kit.ui import tr
 # The ranks that vLLM has kernels for (vllm/config/lora.py).
 VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 _STARTUP_SECONDS = 900
+_TRIAL_TOKENS = 200  # of the printed lines: a small model that loops would otherwise talk until its context is full
 
 
 @dataclass(frozen=True)
@@ -232,7 +233,8 @@ def cached_gguf(plan: Plan, quantisation: str) -> Path:
 
 def curl_line(base_url: str, model: str, question: str) -> str:
     """A shell line that asks the server one question, to be pasted as it is."""
-    body = json.dumps({"model": model, "messages": [{"role": "user", "content": question}]}, ensure_ascii=False)
+    messages = [{"role": "user", "content": question}]
+    body = json.dumps({"model": model, "max_tokens": _TRIAL_TOKENS, "messages": messages}, ensure_ascii=False)
     return f"curl -s {base_url}/chat/completions -H 'Content-Type: application/json' -d {shlex.quote(body)}"
 
 
@@ -243,7 +245,7 @@ def python_snippet(base_url: str, model: str, question: str) -> str:
             "from openai import OpenAI",
             f'client = OpenAI(base_url="{base_url}", api_key="none")',
             f"stream = client.chat.completions.create(model={json.dumps(model, ensure_ascii=False)}, stream=True,",
-            f'    messages=[{{"role": "user", "content": {json.dumps(question, ensure_ascii=False)}}}])',
+            f'    max_tokens={_TRIAL_TOKENS}, messages=[{{"role": "user", "content": {json.dumps(question, ensure_ascii=False)}}}])',
             "for chunk in stream:",
             '    print(chunk.choices[0].delta.content or "", end="", flush=True)',
         ]

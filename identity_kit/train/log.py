@@ -9,7 +9,6 @@ from typing import Any
 
 from identity_kit.files import write_text
 from identity_kit.train.track import Track
-from identity_kit.ui import tr
 
 
 class StepLog:
@@ -74,14 +73,3 @@ def draw_loss(history: Sequence[dict[str, Any]], path: Path) -> None:
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=130)
-
-
-def last_words(loss: float, rate: float, tokens_per_second: float, memory: int, left: float) -> str:
-    """The figures of a step, for a bar or a line."""
-    minutes, seconds = divmod(round(left), 60)
-    return tr(
-        f"损失 {loss:.3f}  学习率 {rate:.1e}  {tokens_per_second:.0f} 词元/秒  {memory / 2**30:.1f} GiB"
-        f"  还要 {minutes}:{seconds:02d}",
-        f"loss {loss:.3f}  lr {rate:.1e}  {tokens_per_second:.0f} tokens/s  {memory / 2**30:.1f} GiB"
-        f"  {minutes}:{seconds:02d} left",
-    )

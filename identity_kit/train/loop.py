@@ -192,7 +192,7 @@ class _Loop:
     def run(self, steps: list[Step], *, progress: bool) -> None:
         """Take every step that is left, saving now and then, and at a signal."""
         self.steps = len(steps)
-        with self._signals(), view(steps, self.rows, self.done, show=progress and self.team.leads) as show:
+        with self._signals(), view(steps, self.rows, show=progress and self.team.leads) as show:
             if not self.done:
                 self._look(len(steps))
             for step in steps[self.done :]:
