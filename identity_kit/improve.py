@@ -234,13 +234,12 @@ def _train_on(
 ) -> None:
     from identity_kit.conversation import write_conversations
     from identity_kit.export.merge import merge_adapter
-    from identity_kit.models.resolve import resolve
     from identity_kit.pipeline import Job, generate_data
     from identity_kit.train import train
 
     folder = source.folder(number)
     job = Job(persona=source.persona, model=source.base_name, settings=_settings(more, seed), recipe=recipe)
-    generate_data(job, resolve(source.base_name), folder / "data")
+    generate_data(job, folder / "data")
     mixed = folder / "mixed.jsonl"
     write_conversations(mixed, _mix(source, folder, kept, more.replay, seed))
     with resumed_by(tr("重复同一条 idkit improve 命令即可继续", "the same idkit improve command goes on from here")):
@@ -281,16 +280,14 @@ def _mix(source: _Source, folder: Path, kept: Sequence[int], replay: int, seed: 
 
 def _measure(source: _Source, number: int) -> Card:
     """The round's card on the development probes; the base model is asked only what must not get worse."""
-    from identity_kit.evaluate import SUITES, Condition, evaluate, load_probes
-    from identity_kit.evaluate.answerers import folder_answerer, folder_fingerprint, release
+    from identity_kit.evaluate import SUITES, evaluate, load_probes
+    from identity_kit.evaluate.answerers import release
+    from identity_kit.evaluate.conditions import folder_condition
 
     folder, merged = source.folder(number), source.merged(number)
     if (folder / "report.json").is_file() and number == 0:
         return load_card(folder)
-    conditions = [
-        Condition("base", folder_answerer(source.base), fingerprint=folder_fingerprint(source.base), suites=KEPT),
-        Condition("tuned", folder_answerer(merged), fingerprint=folder_fingerprint(merged)),
-    ]
+    conditions = [folder_condition("base", source.base, suites=KEPT), folder_condition("tuned", merged)]
     probes = load_probes(split="dev", suites=SUITES)
     card = evaluate(conditions, source.persona, probes=probes, out=folder, cache=source.home / "answers.jsonl")
     release()  # training needs the memory
@@ -299,8 +296,9 @@ def _measure(source: _Source, number: int) -> Card:
 
 def _finish(source: _Source, best: int) -> Card:
     """Put the best round in the run's place and measure it on the test probes."""
-    from identity_kit.evaluate import CORE_SUITES, Condition, evaluate, load_probes
-    from identity_kit.evaluate.answerers import folder_answerer, folder_fingerprint, release
+    from identity_kit.evaluate import CORE_SUITES, evaluate, load_probes
+    from identity_kit.evaluate.answerers import release
+    from identity_kit.evaluate.conditions import folder_condition
     from identity_kit.evaluate.held_out import training_questions
 
     release()
@@ -316,10 +314,7 @@ def _finish(source: _Source, best: int) -> Card:
             (adapter / f".{path.name}.part").replace(adapter / path.name)
     report, merged = source.run / "report", source.run / "merged"
     suites = load_card(report).suites if (report / "report.json").is_file() else CORE_SUITES
-    conditions = [
-        Condition("base", folder_answerer(source.base), fingerprint=folder_fingerprint(source.base)),
-        Condition("tuned", folder_answerer(merged), fingerprint=folder_fingerprint(merged)),
-    ]
+    conditions = [folder_condition("base", source.base), folder_condition("tuned", merged)]
     return evaluate(
         conditions,
         source.persona,

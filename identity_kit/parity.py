@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from identity_kit.errors import BadInput
+from identity_kit.files import sha256_file
+from identity_kit.models.fingerprint import folder_fingerprint
 from identity_kit.persona import Persona
 from identity_kit.ui import console, say, tr
 
@@ -95,7 +97,7 @@ def _some(probes: Sequence[Probe], limit: int | None) -> list[Probe]:
 
 def _models(run: Path, export: Path, engines: _Engines, base: Path | None) -> Iterator[tuple[str, Answerer, str]]:
     """(label, answerer, fingerprint) of the merged model, base + adapter, and every model in `export`."""
-    from identity_kit.evaluate.answerers import file_fingerprint, folder_answerer, folder_fingerprint
+    from identity_kit.evaluate.answerers import folder_answerer
     from identity_kit.export.source import base_folder, ensure_merged, find_source
 
     source = find_source(run)
@@ -107,7 +109,7 @@ def _models(run: Path, export: Path, engines: _Engines, base: Path | None) -> It
         yield "adapter", answer, folder_fingerprint(under, adapter=source.adapter) + folder_fingerprint(merged)
     ggufs = sorted(export.glob("*.gguf"), key=lambda path: -path.stat().st_size)
     for path in ggufs:
-        yield path.stem.rpartition("-")[2], engines.gguf(path), file_fingerprint(path)
+        yield path.stem.rpartition("-")[2], engines.gguf(path), sha256_file(path)
     if not ggufs and (export / "config.json").is_file():
         if folder_fingerprint(export) != folder_fingerprint(merged):
             yield "exported hf", folder_answerer(export), folder_fingerprint(export)

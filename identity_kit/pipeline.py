@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from identity_kit.errors import resumed_by
 from identity_kit.files import folder_lock, read_json, sha256_file, sha256_text, write_json
-from identity_kit.models.resolve import ModelRef, hf_folder, resolve
+from identity_kit.models.fingerprint import folder_fingerprint
+from identity_kit.models.resolve import Hub, hf_folder
 from identity_kit.persona import Persona, save_persona
 from identity_kit.ui import say, tr
 
@@ -50,7 +51,7 @@ class Job:
     recipe: Recipe
     writer: Endpoint | None = None
     rehearser: Endpoint | None = None
-    hub: str = "hf"
+    hub: Hub = "hf"
     suites: tuple[str, ...] = ()
     per_family: int | None = None
 
@@ -76,15 +77,15 @@ def run(job: Job, out: Path) -> Outcome:
     with folder_lock(out):
         ledger = _Ledger(out)
         save_persona(out / "persona.yaml", job.persona)
-        reference, base = ledger.stage("model", [job.model], lambda: _model(job), cached=False)
+        base = ledger.stage("model", [job.model], lambda: hf_folder(job.model, hub=job.hub), cached=False)
         ledger.record("versions", _versions())
-        ledger.record("base", {"name": job.model, "folder": str(base), "sha256": _weights_hash(base)})
+        ledger.record("base", {"name": job.model, "folder": str(base), "sha256": folder_fingerprint(base)})
         identity = sha256_text(job.persona.to_yaml())
         data = out / "data" / "conversations.jsonl"
         ledger.stage(
             "data",
             [identity, job.settings, _endpoint_key(job.writer), _endpoint_key(job.rehearser), ledger.base_hash],
-            lambda: generate_data(job, reference, out / "data"),
+            lambda: generate_data(job, out / "data"),
             makes=[data],
         )
         ledger.stage("check", [sha256_file(data), identity], lambda: _check(job, data))
@@ -184,10 +185,6 @@ def _endpoint_key(endpoint: Endpoint | None) -> str:
     return "" if endpoint is None else f"{endpoint.base_url} {endpoint.model}"
 
 
-def _weights_hash(folder: Path) -> str:
-    return sha256_text("".join(sha256_file(path) for path in sorted(folder.glob("*.safetensors"))))
-
-
 def _versions() -> dict[str, str]:
     names = ("identity-kit", "torch", "transformers", "peft", "bitsandbytes", "xllamacpp", "openai")
     versions = {}
@@ -202,17 +199,12 @@ def _versions() -> dict[str, str]:
 # --- the stages -------------------------------------------------------------------------------------------------------
 
 
-def _model(job: Job) -> tuple[ModelRef, Path]:
-    return resolve(job.model, hub=job.hub), hf_folder(job.model, hub=job.hub)  # type: ignore[arg-type]
-
-
-def generate_data(job: Job, reference: ModelRef, out: Path) -> None:
+def generate_data(job: Job, out: Path) -> None:
     """Write the job's data into a folder, the untuned model served for the rows that it answers itself."""
     from identity_kit.generate import generate
     from identity_kit.generate.live import live
     from identity_kit.llm.endpoint import Endpoint
-    from identity_kit.models.folder_server import folder_server
-    from identity_kit.models.server import local_server
+    from identity_kit.models.teacher import teacher
 
     def write(rehearser: Endpoint | None) -> None:
         with live() as progress:
@@ -221,13 +213,7 @@ def generate_data(job: Job, reference: ModelRef, out: Path) -> None:
     if job.rehearser is not None or job.settings.contrast + job.settings.rehearsal == 0:
         write(job.rehearser)
         return
-    # The untuned model answers contrast and rehearsal questions itself; llama.cpp serves it where it is a GGUF file.
-    if reference.gguf is not None:
-        served, name = local_server(reference.gguf, slots=8, context=1024), reference.gguf.stem
-    else:
-        assert reference.folder is not None
-        served, name = folder_server(reference.folder), reference.folder.name
-    with served as server:
+    with teacher(job.model, hub=job.hub) as (server, name):
         write(Endpoint(base_url=server.base_url, model=name, concurrency=server.slots))
 
 
@@ -296,27 +282,12 @@ def _merge(job: Job, base: Path, out: Path) -> None:
 
 
 def _evaluate(job: Job, base: Path, out: Path) -> Card:
-    from identity_kit.evaluate import CORE_SUITES, Condition, evaluate, load_probes
-    from identity_kit.evaluate.answerers import folder_answerer, folder_fingerprint
+    from identity_kit.evaluate import CORE_SUITES, evaluate, load_probes
+    from identity_kit.evaluate.conditions import folder_condition
+    from identity_kit.evaluate.probes import thin
 
-    merged = out / "merged"
-    conditions = [
-        Condition(label="base", answer=folder_answerer(base), fingerprint=folder_fingerprint(base)),
-        Condition(label="tuned", answer=folder_answerer(merged), fingerprint=folder_fingerprint(merged)),
-    ]
+    conditions = [folder_condition("base", base), folder_condition("tuned", out / "merged")]
     probes = load_probes(split="test", suites=job.suites or CORE_SUITES)
     if job.per_family is not None:
-        probes = _thin(probes, job.per_family)
+        probes = thin(probes, job.per_family)
     return evaluate(conditions, job.persona, probes=probes, out=out / "report")
-
-
-def _thin(probes: Sequence[Any], per_family: int) -> list[Any]:
-    """At most `per_family` probes of each family and language, in order."""
-    seen: dict[tuple[str, str, str], int] = {}
-    kept = []
-    for probe in probes:
-        key = (probe.suite, probe.family, probe.language)
-        seen[key] = seen.get(key, 0) + 1
-        if seen[key] <= per_family:
-            kept.append(probe)
-    return kept

@@ -273,14 +273,10 @@ def _rehearser(args: argparse.Namespace, settings: GenerateSettings) -> Any:
             price_out=0.0 if local else args.price_out,
         )
     else:
-        from identity_kit.models.resolve import gguf_file
-        from identity_kit.models.server import local_server
+        from identity_kit.models.teacher import teacher
 
-        path = gguf_file(target)
-        with local_server(path, slots=8) as server:
-            yield Endpoint(
-                base_url=server.base_url, model=path.stem, concurrency=server.slots, price_in=0.0, price_out=0.0
-            )
+        with teacher(target) as (server, name):
+            yield Endpoint(base_url=server.base_url, model=name, concurrency=server.slots, price_in=0.0, price_out=0.0)
 
 
 def _tell(result: GenerateResult, *, as_json: bool) -> None:

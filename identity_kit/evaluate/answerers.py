@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +11,6 @@ from typing import Any, Literal
 from identity_kit.errors import BadInput, Stopped
 from identity_kit.evaluate.ask import Answerer, Turns
 from identity_kit.evaluate.judge import Answer
-from identity_kit.files import sha256_file
 from identity_kit.ui import tr
 
 
@@ -115,25 +113,3 @@ def endpoint_answerer(
                 ) from None
 
     return answer
-
-
-def folder_fingerprint(folder: Path, *, adapter: Path | None = None) -> str:
-    """The SHA-256 over the names and contents of everything that decides the answers: weights, tokenizer, template."""
-    return _hash_files([*_model_files(folder), *(_model_files(adapter) if adapter else [])])
-
-
-def file_fingerprint(path: Path) -> str:
-    """The SHA-256 of a single-file model."""
-    return sha256_file(path)
-
-
-def _model_files(folder: Path) -> list[Path]:
-    kinds = {".safetensors", ".bin", ".json", ".jinja", ".model", ".tiktoken"}
-    return sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in kinds)
-
-
-def _hash_files(paths: Sequence[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(f"{path.name}:{sha256_file(path)}\n".encode())
-    return digest.hexdigest()

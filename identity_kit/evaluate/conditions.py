@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from identity_kit.errors import BadInput
+from identity_kit.evaluate.answerers import folder_answerer
 from identity_kit.evaluate.ask import Condition
 from identity_kit.evaluate.labels import BASE, BASE_SYSTEM, TUNED, TUNED_SYSTEM
 from identity_kit.evaluate.models import Subject
 from identity_kit.evaluate.probes import SUITES
 from identity_kit.files import sha256_text
+from identity_kit.models.fingerprint import folder_fingerprint
 from identity_kit.persona import Persona
 from identity_kit.ui import tr
 
@@ -19,6 +22,11 @@ NAMES = {"base": BASE, "base+system": BASE_SYSTEM, "tuned": TUNED, "tuned+system
 
 # Where drawing answers several times says something: does the identity hold when the dice fall badly?
 SAMPLED_SUITES = ("recall", "pressure", "near_miss", "bleed", "greeting")
+
+
+def folder_condition(label: str, folder: Path, **fields: Any) -> Condition:
+    """A Hugging Face folder asked as it is; `fields` are those of `Condition`."""
+    return Condition(label, folder_answerer(folder), fingerprint=folder_fingerprint(folder), **fields)
 
 
 def make_conditions(

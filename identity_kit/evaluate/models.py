@@ -11,13 +11,13 @@ from typing import Literal
 from identity_kit.errors import BadInput
 from identity_kit.evaluate.answerers import (
     endpoint_answerer,
-    file_fingerprint,
     folder_answerer,
-    folder_fingerprint,
     resident,
 )
 from identity_kit.evaluate.ask import Answerer
 from identity_kit.evaluate.retention import bits_per_byte
+from identity_kit.files import sha256_file
+from identity_kit.models.fingerprint import folder_fingerprint
 from identity_kit.ui import tr
 
 
@@ -93,7 +93,7 @@ def open_subject(
 
         with local_server(ref.gguf) as server:
             answer = endpoint_answerer(server.base_url, name, concurrency=server.slots)
-            yield Subject(name, answer, file_fingerprint(ref.gguf))
+            yield Subject(name, answer, sha256_file(ref.gguf))
     else:
         yield folder_subject(name, hf_folder(name, hub=hub))
 

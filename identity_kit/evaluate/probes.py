@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -167,3 +168,15 @@ def fill(probe: Probe, persona: Persona) -> Probe:
 def probes_hash(probes: Sequence[Probe]) -> str:
     """The SHA-256 of the probes as asked, so that two cards can be told to have measured the same thing."""
     return sha256_text("\n".join(probe.model_dump_json(exclude_defaults=True) for probe in probes))
+
+
+def thin(probes: Sequence[Probe], per_family: int) -> list[Probe]:
+    """At most `per_family` probes of each family and language, in order."""
+    seen: Counter[tuple[str, str, str]] = Counter()
+    kept = []
+    for probe in probes:
+        key = (probe.suite, probe.family, probe.language)
+        seen[key] += 1
+        if seen[key] <= per_family:
+            kept.append(probe)
+    return kept

@@ -19,7 +19,8 @@ from typing import Literal
 
 from identity_kit import ui
 from identity_kit.errors import BadInput, Stopped
-from identity_kit.files import folder_lock, read_json, sha256_file, sha256_text
+from identity_kit.files import folder_lock, read_json
+from identity_kit.models.fingerprint import folder_fingerprint
 from identity_kit.models.resolve import ModelRef
 from identity_kit.ui import tr
 
@@ -199,12 +200,7 @@ def cached_gguf(plan: Plan, quantisation: str) -> Path:
     from identity_kit.models.embedded import cache_folder
 
     assert plan.folder is not None
-    files = [
-        *sorted(plan.folder.glob("*.safetensors")),
-        plan.folder / "chat_template.jinja",
-        plan.folder / "config.json",
-    ]
-    key = sha256_text("".join(sha256_file(path) for path in files if path.is_file()))[:16]
+    key = folder_fingerprint(plan.folder)[:16]
     target = cache_folder() / "gguf" / key / f"{plan.name}-{quantisation}.gguf"
     if target.is_file():
         return target

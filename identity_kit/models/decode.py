@@ -1,12 +1,13 @@
 """Batched decoding in process: many short replies at once from a Hugging Face folder.
 
-Rows that have ended leave the batch, so that no step is spent on them; on a CPU this answers a probe set several times
+Rows that have ended leave the batch and waiting ones take their place; on a CPU this answers a probe set several times
 faster than `generate()`, which carries every row to the end of the longest.
 """
 
 from __future__ import annotations
 
 import gc
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     import torch
 
 Turns = Sequence[dict[str, str]]
+Finished = tuple[int, list[int], bool]
+"""(which conversation, the answer's token ids, whether it ended by itself)"""
+
+REFILL = 4  # waiting rows join when a fourth of the batch is free: each joining copies the cache once
 
 
 @dataclass(frozen=True)
@@ -76,17 +81,22 @@ def reply(
     import torch
 
     prompts = [prompt_ids(tokenizer, turns) for turns in conversations]
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    generator = torch.Generator().manual_seed(seed)
+    waiting = deque(sorted(range(len(prompts)), key=lambda i: len(prompts[i])))
     replies: list[Reply | None] = [None] * len(prompts)
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        outputs = _decode(model, tokenizer, [prompts[i] for i in chosen], max_new_tokens, temperature, generator)
-        for i, (ids, ended) in zip(chosen, outputs, strict=True):
-            text = tokenizer.decode(ids, skip_special_tokens=True).strip()
-            replies[i] = Reply(text=text, finish_reason="stop" if ended else "length", tokens=len(ids))
-        if progress:
-            progress(len(chosen))
+    batch = Batch(model, tokenizer, limit=max_new_tokens, temperature=temperature, seed=seed)
+    with torch.inference_mode():
+        while waiting or batch.rows:
+            room = batch_size - len(batch.rows)
+            finished = []
+            if waiting and (not batch.rows or (batch.can_grow and room >= batch_size // REFILL)):
+                chosen = [waiting.popleft() for _ in range(min(room, len(waiting)))]
+                finished += batch.admit(chosen, [prompts[i] for i in chosen])
+            finished += batch.step()
+            for i, ids, ended in finished:
+                text = tokenizer.decode(ids, skip_special_tokens=True).strip()
+                replies[i] = Reply(text=text, finish_reason="stop" if ended else "length", tokens=len(ids))
+            if finished and progress:
+                progress(len(finished))
     gc.collect()
     return [answer for answer in replies if answer is not None]
 
@@ -105,60 +115,126 @@ def end_ids(model: Any, tokenizer: Any) -> set[int]:
     return {end for end in ends if end is not None}
 
 
-def _decode(
-    model: Any, tokenizer: Any, prompts: list[list[int]], limit: int, temperature: float, generator: torch.Generator
-) -> list[tuple[list[int], bool]]:
-    """Token ids and whether they ended, for one left-padded batch of prompts."""
-    import torch
-    from transformers import DynamicCache
+class Batch:
+    """Rows that are answered together, each leaving as it ends and others taking the room. Wants `inference_mode`.
 
-    ends = end_ids(model, tokenizer)
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else next(iter(ends))
-    device = next(model.parameters()).device
-    cache = DynamicCache(config=model.config)
-    shared = _shared_prefix(prompts)
-    longest = max(len(ids) for ids in prompts) - shared
-    rests = [ids[shared:] for ids in prompts]
-    tokens = torch.tensor([[pad] * (longest - len(ids)) + ids for ids in rests], device=device)
-    mask = torch.tensor([[1] * shared + [0] * (longest - len(ids)) + [1] * len(ids) for ids in rests], device=device)
-    positions = ((mask.cumsum(1) - 1).clamp(min=0))[:, shared:]
-    outputs: list[list[int]] = [[] for _ in prompts]
-    ended = [False] * len(prompts)
-    rows = list(range(len(prompts)))  # which prompt each row of the batch is
-    with torch.inference_mode():
+    Args:
+        limit: the cap on each answer, in tokens.
+        temperature: 0 is greedy; above it, sampled with `seed`.
+
+    Attributes:
+        rows: which conversation each row of the batch is.
+        can_grow: whether rows may join those under way; a model with sliding windows or states cannot.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, *, limit: int, temperature: float, seed: int) -> None:
+        import torch
+        from transformers import DynamicCache
+        from transformers.cache_utils import DynamicLayer
+
+        self.model, self.limit, self.temperature = model, limit, temperature
+        self.generator = torch.Generator().manual_seed(seed)
+        self.ends = end_ids(model, tokenizer)
+        self.pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else next(iter(self.ends))
+        self.device = next(model.parameters()).device
+        self.new_cache = lambda: DynamicCache(config=model.config)
+        self.can_grow = all(type(layer) is DynamicLayer for layer in self.new_cache().layers)
+        self.rows: list[int] = []
+        self.said: list[list[int]] = []
+        # Of the rows under way: what the model has read (rows, tokens read), the next token and its place (rows, 1).
+        self.cache: Any = None
+        self.mask: Any = None
+        self.tokens: Any = None
+        self.positions: Any = None
+
+    def admit(self, rows: list[int], prompts: list[list[int]]) -> list[Finished]:
+        """Read new prompts and say the first token of each answer; the rows that end with it come back."""
+        import torch
+
+        cache = self.new_cache()
+        shared = _shared_prefix(prompts)
+        longest = max(len(ids) for ids in prompts)
         if shared:
             # What all prompts begin with (the template's opening, a system message) is read once, not once a row.
-            model(input_ids=torch.tensor([prompts[0][:shared]], device=device), past_key_values=cache, logits_to_keep=1)
+            opening = torch.tensor([prompts[0][:shared]], device=self.device)
+            self.model(input_ids=opening, past_key_values=cache, logits_to_keep=1)
             cache.batch_repeat_interleave(len(prompts))
-        while rows:
-            step = model(
-                input_ids=tokens,
-                attention_mask=mask,
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-            chosen = _choose(step.logits[:, -1], temperature, generator)
-            going = []
-            for slot, (row, token) in enumerate(zip(rows, chosen.tolist(), strict=True)):
-                if token in ends:
-                    ended[row] = True
-                    continue
-                outputs[row].append(token)
-                if len(outputs[row]) < limit:
-                    going.append(slot)
-            if len(going) < len(rows):
-                rows = [rows[slot] for slot in going]
-                if not rows:
-                    break
-                keep = torch.tensor(going, device=device)
-                cache.batch_select_indices(keep)
-                mask, positions, chosen = mask[keep], positions[keep], chosen[keep]
-            tokens = chosen[:, None]
-            positions = positions[:, -1:] + 1
-            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
-    return list(zip(outputs, ended, strict=True))
+        width = longest - shared
+        rests = [ids[shared:] for ids in prompts]
+        ids = torch.tensor([[self.pad] * (width - len(rest)) + rest for rest in rests], device=self.device)
+        mask = torch.tensor(
+            [[1] * shared + [0] * (width - len(rest)) + [1] * len(rest) for rest in rests], device=self.device
+        )
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        chosen = self._forward(ids, mask, positions[:, shared:], cache)
+        self._join(rows, cache, mask, chosen, positions[:, -1:] + 1)
+        return self._take(chosen, len(rows))
+
+    def step(self) -> list[Finished]:
+        """One more token for every row; the rows that end with it come back."""
+        import torch
+
+        if not self.rows:
+            return []
+        self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.rows), 1)], dim=1)
+        chosen = self._forward(self.tokens, self.mask, self.positions, self.cache)
+        self.tokens, self.positions = chosen[:, None], self.positions + 1
+        return self._take(chosen, len(self.rows))
+
+    def _forward(self, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: Any) -> torch.Tensor:
+        step = self.model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return _choose(step.logits[:, -1], self.temperature, self.generator)
+
+    def _join(
+        self, rows: list[int], cache: Any, mask: torch.Tensor, chosen: torch.Tensor, positions: torch.Tensor
+    ) -> None:
+        """Put new rows below those under way, both padded on the left to the same length."""
+        import torch
+        from torch.nn.functional import pad
+
+        tokens = chosen[:, None]
+        if self.rows:
+            unread = int(self.mask.any(0).int().argmax())  # columns that only rows which have left had filled
+            length = max(mask.shape[1], self.mask.shape[1] - unread)
+            for old, new in zip(self.cache.layers, cache.layers, strict=True):
+                for name in ("keys", "values"):
+                    above, below = getattr(old, name)[:, :, unread:], getattr(new, name)
+                    both = [pad(part, (0, 0, length - part.shape[2], 0)) for part in (above, below)]
+                    setattr(new, name, torch.cat(both))
+            above = self.mask[:, unread:]
+            mask = torch.cat([pad(part, (length - part.shape[1], 0)) for part in (above, mask)])
+            tokens, positions = torch.cat([self.tokens, tokens]), torch.cat([self.positions, positions])
+        self.cache, self.mask, self.tokens, self.positions = cache, mask, tokens, positions
+        self.rows += rows
+        self.said += [[] for _ in rows]
+
+    def _take(self, chosen: torch.Tensor, count: int) -> list[Finished]:
+        """Write down the tokens of the last `count` rows, and let go of those that have ended."""
+        import torch
+
+        first = len(self.rows) - count
+        going, finished = list(range(first)), []
+        for slot, token in enumerate(chosen.tolist(), start=first):
+            ended = token in self.ends
+            if not ended:
+                self.said[slot].append(token)
+            if ended or len(self.said[slot]) >= self.limit:
+                finished.append((self.rows[slot], self.said[slot], ended))
+            else:
+                going.append(slot)
+        if finished:
+            self.rows, self.said = [self.rows[slot] for slot in going], [self.said[slot] for slot in going]
+            keep = torch.tensor(going, device=self.device, dtype=torch.long)
+            self.cache.batch_select_indices(keep)
+            self.mask, self.tokens, self.positions = self.mask[keep], self.tokens[keep], self.positions[keep]
+        return finished
 
 
 def _shared_prefix(prompts: list[list[int]]) -> int:

@@ -1,4 +1,4 @@
-"""A loopback endpoint over a Hugging Face folder, for models that have no GGUF file: requests that wait are one batch.
+"""A loopback endpoint over a Hugging Face folder, which answers many requests in one batch.
 
 It speaks as much of the chat completions protocol as asking a model needs (messages, max_tokens, temperature, seed); to
 serve a model to others, `idkit serve` starts a whole engine.
@@ -16,32 +16,43 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from identity_kit.models.decode import Reply, load_model, prompt_ids, reply
+from jinja2 import TemplateError
+
+from identity_kit.models.decode import REFILL, Batch, Reply, load_model, prompt_ids
 from identity_kit.models.server import LocalServer
 
-BATCH = 32
-_GATHER_SECONDS = 0.05
+BATCH = 64
+_GATHER_SECONDS = 0.05  # how long the first request of an empty batch waits for others
+_PATIENCE_STEPS = 16  # tokens that a few waiting requests let pass before they join: each joining costs a copy
 
 
 @dataclass
 class _Request:
-    messages: list[dict[str, str]]
+    prompt: list[int]
     limit: int
     temperature: float
     seed: int
     answer: queue.Queue[Reply | Exception] = field(default_factory=lambda: queue.Queue(1))
+
+    @property
+    def kind(self) -> tuple[int, float, int]:
+        """What the requests of a batch have in common."""
+        return self.limit, self.temperature, self.seed
 
 
 @contextlib.contextmanager
 def folder_server(folder: Path, *, batch: int = BATCH) -> Iterator[LocalServer]:
     """Serve the model in `folder` on a free loopback port until the block ends.
 
+    Args:
+        batch: how many requests are answered at once.
+
     Raises:
         BadInput: the folder holds no model that can be read.
     """
     model, tokenizer = load_model(folder)
     waiting: queue.Queue[_Request | None] = queue.Queue()
-    worker = threading.Thread(target=_work, args=(model, tokenizer, waiting, batch), daemon=True)
+    worker = _Worker(model, tokenizer, waiting, batch)
     worker.start()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(tokenizer, waiting, folder.name))
     listener = threading.Thread(target=server.serve_forever, daemon=True)
@@ -55,42 +66,68 @@ def folder_server(folder: Path, *, batch: int = BATCH) -> Iterator[LocalServer]:
         worker.join()
 
 
-def _work(model: Any, tokenizer: Any, waiting: queue.Queue[_Request | None], size: int) -> None:
-    """Answer what waits, batch by batch; a batch shares its cap and its temperature."""
-    held: _Request | None = None
-    while (first := held or waiting.get()) is not None:
-        batch, held = [first], None
-        while len(batch) < size:
+class _Worker(threading.Thread):
+    """Answers what waits; requests join the batch under way as others leave it. None in the queue ends the thread."""
+
+    def __init__(self, model: Any, tokenizer: Any, waiting: queue.Queue[_Request | None], size: int) -> None:
+        super().__init__(daemon=True)
+        self.model, self.tokenizer, self.waiting, self.size = model, tokenizer, waiting, size
+        self.joining: list[_Request] = []  # of the batch's kind, not read yet
+        self.held: _Request | None = None  # of another kind: it begins the next batch
+        self.over = False
+
+    def run(self) -> None:
+        """Batch after batch, until told to end."""
+        while not self.over:
+            first = self.held or self.waiting.get()
+            self.held = None
+            if first is None:
+                return
+            self.joining = [first]
+            under_way: dict[int, _Request] = {}
             try:
-                following = waiting.get(timeout=_GATHER_SECONDS)
+                self._answer(first, under_way)
+            except Exception as error:  # the clients get it as a 500; the next batch may do better
+                for request in [*under_way.values(), *self.joining]:
+                    request.answer.put(error)
+
+    def _answer(self, first: _Request, under_way: dict[int, _Request]) -> None:
+        import torch
+
+        limit, temperature, seed = first.kind
+        batch = Batch(self.model, self.tokenizer, limit=limit, temperature=temperature, seed=seed)
+        number, waited = 0, 0
+        with torch.inference_mode():
+            while self.joining or batch.rows:
+                self._gather(first.kind, self.size - len(batch.rows), wait=not batch.rows)
+                waited = waited + 1 if self.joining else 0
+                finished = []
+                due = batch.can_grow and (len(self.joining) >= self.size // REFILL or waited > _PATIENCE_STEPS)
+                if self.joining and (due or not batch.rows):
+                    numbers = list(range(number, number + len(self.joining)))
+                    number, waited = number + len(numbers), 0
+                    under_way.update(zip(numbers, self.joining, strict=True))
+                    prompts, self.joining = [request.prompt for request in self.joining], []
+                    finished += batch.admit(numbers, prompts)
+                finished += batch.step()
+                for row, ids, ended in finished:
+                    text = self.tokenizer.decode(ids, skip_special_tokens=True).strip()
+                    answer = Reply(text, "stop" if ended else "length", len(ids))
+                    under_way.pop(row).answer.put(answer)
+
+    def _gather(self, kind: tuple[int, float, int], room: int, *, wait: bool) -> None:
+        """Take waiting requests of the batch's kind, as many as there is room for."""
+        while len(self.joining) < room and self.held is None and not self.over:
+            try:
+                following = self.waiting.get(timeout=_GATHER_SECONDS) if wait else self.waiting.get_nowait()
             except queue.Empty:
-                break
-            if following is None or _kind(following) != _kind(first):
-                held = following
-                if following is None:
-                    waiting.put(None)
-                break
-            batch.append(following)
-        try:
-            answers = reply(
-                model,
-                tokenizer,
-                [request.messages for request in batch],
-                max_new_tokens=first.limit,
-                temperature=first.temperature,
-                seed=first.seed,
-                batch_size=size,
-            )
-        except Exception as error:  # the client gets it as a 500; the next batch may do better
-            for request in batch:
-                request.answer.put(error)
-            continue
-        for request, answer in zip(batch, answers, strict=True):
-            request.answer.put(answer)
-
-
-def _kind(request: _Request) -> tuple[int, float, int]:
-    return request.limit, request.temperature, request.seed
+                return
+            if following is None:
+                self.over = True
+            elif following.kind != kind:
+                self.held = following
+            else:
+                self.joining.append(following)
 
 
 def _handler(tokenizer: Any, waiting: queue.Queue[_Request | None], name: str) -> type[BaseHTTPRequestHandler]:
@@ -110,13 +147,14 @@ def _handler(tokenizer: Any, waiting: queue.Queue[_Request | None], name: str) -
                 return
             try:
                 asked = json.loads(body)
+                turns = [{"role": turn["role"], "content": turn["content"]} for turn in asked["messages"]]
                 request = _Request(
-                    messages=[{"role": turn["role"], "content": turn["content"]} for turn in asked["messages"]],
+                    prompt=prompt_ids(tokenizer, turns),
                     limit=int(asked.get("max_completion_tokens") or asked.get("max_tokens") or 256),
                     temperature=float(asked.get("temperature") or 0.0),
                     seed=int(asked.get("seed") or 0),
                 )
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, TemplateError) as error:
                 self._send(400, {"error": {"message": f"bad request: {error}"}})
                 return
             waiting.put(request)
@@ -124,7 +162,7 @@ def _handler(tokenizer: Any, waiting: queue.Queue[_Request | None], name: str) -
             if isinstance(answer, Exception):
                 self._send(500, {"error": {"message": str(answer)}})
             else:
-                self._send(200, _completion(answer, len(prompt_ids(tokenizer, request.messages)), name))
+                self._send(200, _completion(answer, len(request.prompt), name))
 
         def _send(self, status: int, value: dict[str, Any]) -> None:
             content = json.dumps(value, ensure_ascii=False).encode()

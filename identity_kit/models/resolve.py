@@ -89,22 +89,6 @@ def hf_folder(name: str, *, hub: Hub = "hf") -> Path:
     return unpack(ref.gguf, ref.embedded or ref.gguf.stem)
 
 
-def gguf_file(name: str, *, hub: Hub = "hf") -> Path:
-    """The model's GGUF file.
-
-    Raises:
-        BadInput: it has none; says how to make one.
-    """
-    ref = resolve(name, hub=hub)
-    if ref.gguf is None:
-        raise BadInput(
-            tr("这个模型没有 GGUF 文件", "this model has no GGUF file"),
-            where=name,
-            fix=tr("用 idkit export --format gguf 做一个", "make one with idkit export --format gguf"),
-        )
-    return ref.gguf
-
-
 def unpack(gguf: Path, label: str) -> Path:
     """The GGUF's weights as a plain bf16 safetensors folder with tokenizer and chat template, made once and cached.
 

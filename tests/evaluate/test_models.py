@@ -10,10 +10,11 @@ import pytest
 
 from identity_kit.errors import BadInput, Stopped
 from identity_kit.evaluate import Condition, evaluate, load_probes
-from identity_kit.evaluate.answerers import endpoint_answerer, folder_fingerprint, resident
+from identity_kit.evaluate.answerers import endpoint_answerer, resident
 from identity_kit.evaluate.models import open_subject
 from identity_kit.evaluate.retention import bits_per_byte, retention_texts
 from identity_kit.evaluate.second import llm_judge, read_verdict
+from identity_kit.models.fingerprint import folder_fingerprint
 from identity_kit.persona import make_persona
 
 PERSONA = make_persona(owner="Acme")

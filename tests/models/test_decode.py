@@ -44,6 +44,7 @@ def test_a_batch_answers_as_generate_does_one_by_one(loaded, system):
 
     model, tokenizer = loaded
     talks = _talks(system)
+    # Five rows in a batch of four: the fifth joins those under way as soon as one of them ends.
     answers = reply(model, tokenizer, talks, max_new_tokens=16, batch_size=4)
     for talk, answer in zip(talks, answers, strict=True):
         ids = torch.tensor([prompt_ids(tokenizer, talk)])
@@ -97,12 +98,21 @@ def test_the_server_dies_when_its_owner_is_killed(smollm_gguf: Path):
     assert not Path(f"/proc/{pid}").exists()
 
 
+def test_rows_that_join_later_answer_as_they_do_alone(loaded):
+    model, tokenizer = loaded
+    talks = _talks() + _talks("You are terse.")
+    together = reply(model, tokenizer, talks, max_new_tokens=24, batch_size=4)
+    alone = [reply(model, tokenizer, [talk], max_new_tokens=24)[0] for talk in talks]
+    assert together == alone
+    assert len({answer.tokens for answer in alone}) > 2, "rows that leave at different times make room"
+
+
 def test_a_folder_is_served_in_batches(loaded, smollm_folder: Path):
     from concurrent.futures import ThreadPoolExecutor
 
     from identity_kit.models.folder_server import folder_server
 
-    with folder_server(smollm_folder) as server:
+    with folder_server(smollm_folder, batch=4) as server:
 
         def ask(talk):
             body = json.dumps({"messages": talk, "max_tokens": 8}).encode()
@@ -111,7 +121,24 @@ def test_a_folder_is_served_in_batches(loaded, smollm_folder: Path):
 
         with ThreadPoolExecutor(5) as pool:
             answers = list(pool.map(ask, _talks()))
+            assert list(pool.map(ask, _talks() * 3)) == answers * 3, "more than a batch holds, and later ones join"
         with pytest.raises(urllib.error.HTTPError, match="400"):
             urllib.request.urlopen(urllib.request.Request(f"{server.base_url}/chat/completions", b"{}"), timeout=60)
     assert [answer["usage"]["completion_tokens"] <= 8 for answer in answers] == [True] * 5
     assert all(answer["choices"][0]["message"]["content"] for answer in answers)
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_the_teacher_is_the_quicker_engine(smollm_gguf: Path, monkeypatch: pytest.MonkeyPatch, native: bool):
+    import torch
+
+    from identity_kit.models.teacher import teacher
+
+    dtype = torch.bfloat16 if native else torch.float32
+    monkeypatch.setattr("identity_kit.models.device.best_dtype", lambda device: dtype)
+    with teacher("embedded:smollm2-135m") as (server, name):
+        body = json.dumps({"model": name, "messages": _talks()[3], "max_tokens": 8}).encode()
+        request = urllib.request.Request(f"{server.base_url}/chat/completions", body)
+        answer = json.load(urllib.request.urlopen(request, timeout=120))
+    assert answer["choices"][0]["message"]["content"]
+    assert (server.pid == 0) is native, "in this process in batches, or llama.cpp in a child"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from identity_kit.errors import BadInput, Stopped
-from identity_kit.models.resolve import gguf_file, hf_folder, resolve
+from identity_kit.models.resolve import hf_folder, resolve
 
 
 def test_a_folder_a_run_and_an_adapter(tmp_path: Path):
@@ -44,7 +44,7 @@ def test_what_is_no_model_is_said(tmp_path: Path, make, words: str):
 def test_a_file_that_is_not_gguf(tmp_path: Path):
     (tmp_path / "x.gguf").write_bytes(b"nope")
     with pytest.raises(BadInput, match="not a GGUF file"):
-        gguf_file(str(tmp_path / "x.gguf"))
+        resolve(str(tmp_path / "x.gguf"))
 
 
 def test_a_hub_that_is_out_of_reach(monkeypatch: pytest.MonkeyPatch):
