@@ -46,7 +46,8 @@ NO_TIE = re.compile(
     r"^[^,。;!?]{0,24}?(?:没有?(?:任何|什么|半点|一点)?(?:关系|瓜葛|联系)|无关|不是(?:一回事|一家|同一)|两回事|不搭界)"
 )
 DENIES_SAYING = re.compile(
-    r"(?:不能说|不会说|不要说|别说|否认|说不上|谈不上|wrong to say(?: that)?|deny(?: that)?"
+    r"(?:(?:不能|不会|不想|不愿|不可以|无法|没法|没办法|绝不|决不)(?:说|承认|自称|答应说|假装说)|不要说|别说|(?<!无法)(?<!不)否认|说不上|谈不上"
+    r"|wrong to say(?: that)?|(?<!not )(?<!n't )deny(?: that)?|(?:not|n't|cannot|unable to|never) (?:admit|confirm|claim|agree)(?: that)?"
     r"|not say(?: that)?|n't say(?: that)?|not true(?: that)?|n't true(?: that)?)\s*$"
 )
 # What may follow a name that is the whole answer: 百度开发的助手, Qwen reporting.
