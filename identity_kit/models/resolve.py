@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from identity_kit.errors import BadInput, Stopped
-from identity_kit.files import folder_lock
+from identity_kit.files import folder_lock, sha256_text
 from identity_kit.models.embedded import EMBEDDED, cache_folder, embedded_model, fetch
 from identity_kit.ui import say, tr
 
@@ -86,19 +86,24 @@ def hf_folder(name: str, *, hub: Hub = "hf") -> Path:
             where=name,
             fix=tr("先 idkit export --format hf", "run idkit export --format hf first"),
         )
-    return unpack(ref.gguf, ref.embedded or ref.gguf.stem)
+    return unpack(ref.gguf, ref.embedded)
 
 
-def unpack(gguf: Path, label: str) -> Path:
+def unpack(gguf: Path, embedded: str | None = None) -> Path:
     """The GGUF's weights as a plain bf16 safetensors folder with tokenizer and chat template, made once and cached.
 
     The work is done in a child process, so that its memory is given back.
+
+    Args:
+        embedded: the name of the embedded model that the file is, if it is one.
 
     Raises:
         Stopped: the disk is full, or the file's architecture cannot be read.
     """
     stat = gguf.stat()
-    folder = cache_folder() / "hf" / f"{label}-{stat.st_size:x}"
+    # An embedded model's content is pinned; another file may be replaced by one of the same name and size.
+    name = embedded or f"{gguf.stem}-{sha256_text(f'{gguf.resolve()} {stat.st_mtime_ns}')[:12]}"
+    folder = cache_folder() / "hf" / f"{name}-{stat.st_size:x}"
     if (folder / "config.json").is_file():
         return folder
     with folder_lock(folder.parent / f".{folder.name}"):

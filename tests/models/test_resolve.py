@@ -1,6 +1,8 @@
 """From a model's name to its files."""
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,19 @@ def test_a_hub_that_is_out_of_reach(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(Stopped, match=r"cannot fetch nobody/nothing.*local folder"):
         resolve("nobody/nothing")
+
+
+def test_a_gguf_that_another_of_its_size_replaced_is_unpacked_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def unpacked(command, **options):
+        (Path(command[-1]) / "config.json").write_bytes(Path(command[-2]).read_bytes())
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setenv("IDKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("identity_kit.models.resolve.subprocess.run", unpacked)
+    gguf = tmp_path / "m.gguf"
+    gguf.write_bytes(b"GGUF first")
+    first = hf_folder(str(gguf))
+    assert hf_folder(str(gguf)) == first
+    gguf.write_bytes(b"GGUF other")
+    os.utime(gguf, ns=(1, 1))
+    assert (hf_folder(str(gguf)) / "config.json").read_bytes() == b"GGUF other"
