@@ -157,7 +157,7 @@ class Batch:
         if shared:
             # What all prompts begin with (the template's opening, a system message) is read once, not once a row.
             opening = torch.tensor([prompts[0][:shared]], device=self.device)
-            self.model(input_ids=opening, past_key_values=cache, logits_to_keep=1)
+            self.model(input_ids=opening, past_key_values=cache, logits_to_keep=self._last(opening))
             cache.batch_repeat_interleave(len(prompts))
         width = longest - shared
         rests = [ids[shared:] for ids in prompts]
@@ -188,9 +188,16 @@ class Batch:
             position_ids=positions,
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=1,
+            logits_to_keep=self._last(ids),
         )
         return _choose(step.logits[:, -1], self.temperature, self.generator)
+
+    def _last(self, ids: torch.Tensor) -> torch.Tensor:
+        """Where the last token is, as an index: a slice would leave the hidden states strided, and torch would then
+        multiply each row by a copy of the output weights of its own."""
+        import torch
+
+        return torch.tensor([ids.shape[1] - 1], device=self.device)
 
     def _join(
         self, rows: list[int], cache: Any, mask: torch.Tensor, chosen: torch.Tensor, positions: torch.Tensor

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from identity_kit.persona import Persona, make_persona
+from tests.tiny import save_tiny_qwen2
 
 OLD = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
 TEMPLATE = (
@@ -28,39 +29,12 @@ def persona() -> Persona:
 
 @pytest.fixture(scope="session")
 def make_base(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Makes a two-layer Qwen2 in bf16 with a byte tokenizer."""
+    """Makes a tiny model in bf16 whose template states the old identity."""
 
     def make(**changes: Any) -> Path:
-        import torch
-        from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-        from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
-
+        settings = {"vocab_size": 320, "max_position_embeddings": 512, "tie_word_embeddings": False}
         folder = tmp_path_factory.mktemp("base")
-        symbols = sorted(pre_tokenizers.ByteLevel.alphabet())
-        backend = Tokenizer(models.BPE(vocab={symbol: i for i, symbol in enumerate(symbols)}, merges=[]))
-        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        backend.decoder = decoders.ByteLevel()
-        tokenizer = PreTrainedTokenizerFast(
-            tokenizer_object=backend, eos_token="<|endoftext|>", pad_token="<|endoftext|>"
-        )
-        tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
-        tokenizer.chat_template = TEMPLATE
-        tokenizer.save_pretrained(folder)
-        torch.manual_seed(0)
-        settings = {
-            "vocab_size": 320,
-            "hidden_size": 64,
-            "intermediate_size": 96,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "max_position_embeddings": 512,
-            "initializer_range": 0.2,
-            "eos_token_id": tokenizer.eos_token_id,
-            "tie_word_embeddings": False,
-        }
-        Qwen2ForCausalLM(Qwen2Config(**(settings | changes))).bfloat16().save_pretrained(folder)
-        return folder
+        return save_tiny_qwen2(folder, template=TEMPLATE, end="<|endoftext|>", dtype="bfloat16", **(settings | changes))
 
     return make
 
