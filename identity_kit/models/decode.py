@@ -193,8 +193,8 @@ class Batch:
         return _choose(step.logits[:, -1], self.temperature, self.generator)
 
     def _last(self, ids: torch.Tensor) -> torch.Tensor:
-        """Where the last token is, as an index: a slice would leave the hidden states strided, and torch would then
-        multiply each row by a copy of the output weights of its own."""
+        """Where the last token is, as an index: a slice leaves the hidden states strided, and torch then multiplies
+        each row by its own copy of the output weights where these are frozen, as under an adapter."""
         import torch
 
         return torch.tensor([ids.shape[1] - 1], device=self.device)

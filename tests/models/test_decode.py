@@ -52,6 +52,17 @@ def test_a_batch_answers_as_generate_does_one_by_one(loaded, system):
         assert answer.text == tokenizer.decode(expected[0, ids.shape[1] :], skip_special_tokens=True).strip()
 
 
+def test_the_output_weights_meet_whole_hidden_states(loaded):
+    model, tokenizer = loaded
+    whole = []
+    head = model.get_output_embeddings().register_forward_pre_hook(lambda _, args: whole.append(args[0].is_contiguous()))
+    try:
+        reply(model, tokenizer, _talks(), max_new_tokens=2)
+    finally:
+        head.remove()
+    assert whole and all(whole), "torch copies frozen weights once a row for a strided input"
+
+
 def test_the_cap_and_the_end_are_told_apart(loaded):
     model, tokenizer = loaded
     short, long = reply(model, tokenizer, [_talks()[3], _talks()[1]], max_new_tokens=12)
