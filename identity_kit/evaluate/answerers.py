@@ -11,6 +11,7 @@ from typing import Any, Literal
 from identity_kit.errors import BadInput, Stopped
 from identity_kit.evaluate.ask import Answerer, Turns
 from identity_kit.evaluate.judge import Answer
+from identity_kit.models.device import give_back_memory
 from identity_kit.ui import tr
 
 
@@ -61,6 +62,7 @@ def release() -> None:
     """Give back the memory of the model that is loaded, if any."""
     _resident.clear()
     gc.collect()
+    give_back_memory()
 
 
 def endpoint_answerer(

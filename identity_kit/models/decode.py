@@ -6,7 +6,6 @@ faster than `generate()`, which carries every row to the end of the longest.
 
 from __future__ import annotations
 
-import gc
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from identity_kit.errors import BadInput
-from identity_kit.models.device import best_device, best_dtype
+from identity_kit.models.device import best_device, best_dtype, give_back_memory
 from identity_kit.ui import tr
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ def reply(
                 replies[i] = Reply(text=text, finish_reason="stop" if ended else "length", tokens=len(ids))
             if finished and progress:
                 progress(len(finished))
-    gc.collect()
+    give_back_memory()
     return [answer for answer in replies if answer is not None]
 
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
+# Shapes whose compiled matrix products oneDNN keeps. Rows of every length make new ones at each step, and at its default
+# of 1024 they come to gigabytes. Read by oneDNN when it first multiplies.
+_KEPT_PRODUCTS = "64"
+
 
 def best_device() -> torch.device:
     """The first CUDA GPU, else Apple's MPS, else the CPU."""
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", _KEPT_PRODUCTS)
     import torch
 
     if torch.cuda.is_available():
@@ -29,3 +37,11 @@ def best_dtype(device: torch.device) -> torch.dtype:
         native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
         return torch.bfloat16 if native else torch.float32
     return torch.float32
+
+
+def give_back_memory() -> None:
+    """Return what has been freed to the system; glibc would keep a long step's activations for good."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
+        if trim is not None:
+            trim(0)

@@ -19,6 +19,7 @@ from identity_kit import ui
 from identity_kit.conversation import Conversation
 from identity_kit.errors import BadInput, Stopped
 from identity_kit.files import folder_lock, read_json, sha256_file, sha256_text, write_json
+from identity_kit.models.device import give_back_memory
 from identity_kit.train.batches import Step, plan_steps
 from identity_kit.train.checkpoint import (
     Checkpoint,
@@ -245,6 +246,8 @@ class _Loop:
         for batch in step[self.team.rank :: self.team.size]:
             if batch:
                 total += self.engine.accumulate(batch, 1.0 / weight).double().cpu()
+        if self.team.device.type == "cpu":
+            give_back_memory()
         self.team.add_up([*self.optimiser.flat_gradients(), total])
         loss = float(total) / weight
         norm = self.optimiser.step() if math.isfinite(loss) else math.nan
