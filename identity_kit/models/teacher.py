@@ -24,7 +24,7 @@ def teacher(name: str, *, hub: Hub = "hf") -> Iterator[tuple[LocalServer, str]]:
     """
     import torch
 
-    from identity_kit.models.device import best_device, best_dtype
+    from identity_kit.models.device import best_device, best_dtype, give_back_memory
     from identity_kit.models.folder_server import folder_server
 
     reference = resolve(name, hub=hub)
@@ -35,3 +35,4 @@ def teacher(name: str, *, hub: Hub = "hf") -> Iterator[tuple[LocalServer, str]]:
     folder = hf_folder(name, hub=hub)
     with folder_server(folder) as server:
         yield server, folder.name
+    give_back_memory()
