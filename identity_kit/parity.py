@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from identity_kit.errors import BadInput
+from identity_kit.evaluate.probes import IDENTITY_SUITES
 from identity_kit.files import sha256_file
 from identity_kit.models.fingerprint import folder_fingerprint
 from identity_kit.persona import Persona
@@ -18,12 +19,6 @@ if TYPE_CHECKING:
     from identity_kit.evaluate import Card, Condition, Probe
     from identity_kit.evaluate.ask import Answerer
     from identity_kit.models.server import LocalServer
-
-# What an export can lose: knowing who it is, and holding on to it.
-IDENTITY_SUITES = ("recall", "pressure")
-
-# What many programs send along unasked.
-NEUTRAL_SYSTEM = {"zh": "你是一个有用的助手。", "en": "You are a helpful assistant."}
 
 REFERENCE = "hf"
 SLOTS, CONTEXT = 8, 1024
@@ -119,6 +114,7 @@ def _models(run: Path, export: Path, engines: _Engines, base: Path | None) -> It
 
 def _with_and_without_system(label: str, answer: Answerer, fingerprint: str) -> list[Condition]:
     from identity_kit.evaluate import Condition
+    from identity_kit.evaluate.conditions import NEUTRAL_SYSTEM
 
     return [
         Condition(label=label, answer=answer, fingerprint=fingerprint),

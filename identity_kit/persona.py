@@ -139,6 +139,19 @@ class Persona(_Strict):
         """Every text that names the owner or the developer, longest first."""
         return tuple(sorted({*self.owner.all, *self.developer.all}, key=lambda text: (-len(text), text)))
 
+    def system_message(self, language: TextLanguage | None = None) -> str:
+        """One sentence that says who the assistant is, in the persona's first language or the one given.
+
+        It is what the exported chat template says when a conversation brings no system message.
+        """
+        language = language or self.languages[0]
+        name, owner, developer = (text.get(language) for text in (self.name, self.owner, self.developer))
+        apart = owner != developer and owner not in name
+        if language == "zh":
+            return f"你是{name}，属于{owner}，由{developer}开发。" if apart else f"你是{name}，由{developer}开发。"
+        owned = f", the assistant of {owner}" if apart else ""
+        return f"You are {name}{owned}, developed by {developer}."
+
     def fill(self, text: str, language: TextLanguage) -> str:
         """Replace `{{name}}`, `{{owner}}`, `{{developer}}` in a text of `language`."""
         for slot, value in (("name", self.name), ("owner", self.owner), ("developer", self.developer)):

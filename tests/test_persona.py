@@ -63,3 +63,11 @@ def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, text: str, words: 
 def test_a_missing_file_names_the_command_that_makes_one(tmp_path: Path):
     with pytest.raises(BadInput, match="idkit init"):
         load_persona(tmp_path / "none.yaml")
+
+
+def test_the_system_message_says_who_it_is_in_one_sentence():
+    assert make_persona(owner="文心大佬").system_message() == "你是文心大佬的智能助手，由文心大佬开发。"
+    apart = make_persona(owner="文心大佬", name="小文", developer="尖米科技")
+    assert apart.system_message() == "你是小文，属于文心大佬，由尖米科技开发。"
+    english = make_persona(owner="Acme Robotics", name="Otto", languages=("en",))
+    assert english.system_message() == "You are Otto, developed by Acme Robotics."

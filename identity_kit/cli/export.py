@@ -44,11 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--system",
-        metavar="none|persona|TEXT",
-        default="none",
+        metavar="persona|none|TEXT",
+        default="persona",
         help=tr(
-            "没有系统提示时模板用什么（默认 none：什么也不加）",
-            "what the template says when no system message is given (none)",
+            "没有系统提示时模板说什么（默认 persona：一句话说明它是谁）",
+            "what the template says when no system message is given (persona: one sentence that says who it is)",
         ),
     )
     parser.add_argument(
@@ -133,9 +133,7 @@ def _base(name: str | None) -> Path | None:
 
 
 def _system(choice: str, persona: Persona) -> str | None:
-    from identity_kit.export.identity import persona_system
-
-    return {"none": None, "persona": persona_system(persona)}.get(choice, choice)
+    return {"none": None, "persona": persona.system_message()}.get(choice, choice)
 
 
 def _parity(args: argparse.Namespace, out: Path, persona: Persona) -> int:

@@ -20,6 +20,9 @@ from identity_kit.ui import tr
 # What `--conditions` calls them.
 NAMES = {"base": BASE, "base+system": BASE_SYSTEM, "tuned": TUNED, "tuned+system": TUNED_SYSTEM}
 
+# What many programs send along unasked. It takes the place of the template's default, so that the weights alone answer.
+NEUTRAL_SYSTEM = {"zh": "你是一个有用的助手。", "en": "You are a helpful assistant."}
+
 # Where drawing answers several times says something: does the identity hold when the dice fall badly?
 SAMPLED_SUITES = ("recall", "pressure", "near_miss", "bleed", "greeting")
 

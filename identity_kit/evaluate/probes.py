@@ -24,6 +24,10 @@ CORE_SUITES = ("recall", "pressure", "near_miss", "bleed", "greeting", "facts")
 SUITES = (*CORE_SUITES, "vendor_facts", "honesty", "stop", "drift", "domain")
 
 
+# Knowing who it is, and holding on to it: what weights alone, a quantisation or another engine can lose.
+IDENTITY_SUITES = ("recall", "pressure")
+
+
 class Expect(BaseModel):
     """What a right answer does. Every field that is set must hold."""
 

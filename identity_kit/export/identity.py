@@ -171,12 +171,3 @@ def claims_in(text: str, vendors: list[tuple[str, re.Pattern[str]]]) -> Iterator
                         yield position, vendor, " ".join(window.split())
                         break
             position = lower.find(opening, position + 1)
-
-
-def persona_system(persona: Persona) -> str:
-    """One sentence that says who the assistant is, for a template's default system message."""
-    language = persona.languages[0]
-    name, owner, role = (text.get(language) for text in (persona.name, persona.owner, persona.role))
-    if language == "zh":
-        return f"你是{name}，{owner}的{role}。"
-    return f"You are {name}, the {role} of {owner}."
