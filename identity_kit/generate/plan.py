@@ -2,7 +2,7 @@
 
 Row `index` of a kind is a function of the persona, the settings and the banks alone, so any row can be made again
 without the others, and a plan of any length needs no memory. Axes are dealt out in shuffled blocks, so that every
-hundred rows hold each value in its due share.
+two hundred rows hold each value in its due share.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from identity_kit.generate.settings import PLAIN_WEIGHTS, PRESSURE, PRESSURE_WEI
 from identity_kit.persona import Persona
 from identity_kit.text import TextLanguage, cjk_share, normalise
 
-BLOCK = 100
+BLOCK = 200
 ATTITUDES = ("curious", "friendly", "brisk", "doubtful", "insistent", "hostile")
 REGISTERS = ("casual", "formal", "slang", "typo", "one_word", "long", "rude", "child", "indirect", "imperative")
 SYSTEMS: tuple[SystemKind, ...] = ("none", "persona", "neutral", "vendor_default", "foreign")
