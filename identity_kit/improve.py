@@ -244,14 +244,7 @@ def _train_on(
     write_conversations(mixed, _mix(source, folder, kept, more.replay, seed))
     with resumed_by(tr("重复同一条 idkit improve 命令即可继续", "the same idkit improve command goes on from here")):
         train(mixed, source.base, folder, recipe, resume=True, start=source.folder(best) / "adapter")
-    merge_adapter(
-        source.base,
-        folder / "adapter",
-        folder / "merged",
-        source.persona,
-        default_system=source.persona.system_message(),
-        source=source.base_name,
-    )
+    merge_adapter(source.base, folder / "adapter", folder / "merged", source.persona, source=source.base_name)
 
 
 def _settings(more: More, seed: int) -> GenerateSettings:

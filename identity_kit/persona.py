@@ -142,7 +142,7 @@ class Persona(_Strict):
     def system_message(self, language: TextLanguage | None = None) -> str:
         """One sentence that says who the assistant is, in the persona's first language or the one given.
 
-        It is what the exported chat template says when a conversation brings no system message.
+        `idkit export --system persona` makes it what the chat template says when a conversation brings none.
         """
         language = language or self.languages[0]
         name, owner, developer = (text.get(language) for text in (self.name, self.owner, self.developer))

@@ -271,8 +271,7 @@ def _train(job: Job, data: Path, base: Path, out: Path, *, afresh: bool) -> None
 def _merge(job: Job, base: Path, out: Path) -> None:
     from identity_kit.export.merge import merge_adapter
 
-    system = job.persona.system_message()
-    result = merge_adapter(base, out / "adapter", out / "merged", job.persona, default_system=system, source=job.model)
+    result = merge_adapter(base, out / "adapter", out / "merged", job.persona, source=job.model)
     if result.mean_kl is not None:
         say(
             tr(
@@ -284,16 +283,11 @@ def _merge(job: Job, base: Path, out: Path) -> None:
 
 def _evaluate(job: Job, base: Path, out: Path) -> Card:
     from identity_kit.evaluate import CORE_SUITES, evaluate, load_probes
-    from identity_kit.evaluate.conditions import NEUTRAL_SYSTEM, folder_condition
-    from identity_kit.evaluate.labels import BASE, TUNED, TUNED_NEUTRAL
-    from identity_kit.evaluate.probes import IDENTITY_SUITES, thin
+    from identity_kit.evaluate.conditions import folder_condition
+    from identity_kit.evaluate.labels import BASE, TUNED
+    from identity_kit.evaluate.probes import thin
 
-    merged = out / "merged"
-    conditions = [
-        folder_condition(BASE, base),
-        folder_condition(TUNED, merged),
-        folder_condition(TUNED_NEUTRAL, merged, system=NEUTRAL_SYSTEM, suites=IDENTITY_SUITES),
-    ]
+    conditions = [folder_condition(BASE, base), folder_condition(TUNED, out / "merged")]
     probes = load_probes(split="test", suites=job.suites or CORE_SUITES)
     if job.per_family is not None:
         probes = thin(probes, job.per_family)

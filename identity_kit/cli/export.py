@@ -44,11 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--system",
-        metavar="persona|none|TEXT",
-        default="persona",
+        metavar="none|persona|TEXT",
+        default="none",
         help=tr(
-            "没有系统提示时模板说什么（默认 persona：一句话说明它是谁）",
-            "what the template says when no system message is given (persona: one sentence that says who it is)",
+            "没有系统提示时模板说什么（默认 none：什么也不加；persona：一句话说明它是谁）",
+            "what the template says when no system message is given (none; persona: one sentence that says who it is)",
         ),
     )
     parser.add_argument(

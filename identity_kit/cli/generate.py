@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, metavar="DIR", required=True, help=tr("输出目录", "the output folder")
     )
     what.add_argument(
-        "-n", "--rows", type=int, metavar="ROWS", help=tr("一共要多少行（约 690）", "rows in all (about 690)")
+        "-n", "--rows", type=int, metavar="ROWS", help=tr("一共要多少行（约 720）", "rows in all (about 720)")
     )
     what.add_argument(
         "--mix",

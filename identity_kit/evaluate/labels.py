@@ -5,14 +5,12 @@ from __future__ import annotations
 from identity_kit.ui import Language, language
 
 BASE, BASE_SYSTEM, TUNED, TUNED_SYSTEM = "base", "base + system prompt", "tuned", "tuned + system prompt"
-TUNED_NEUTRAL = "tuned + neutral system prompt"
 
 _WORDS = {
     BASE: "原模型",
     BASE_SYSTEM: "原模型 + 系统提示",
     TUNED: "调过的",
     TUNED_SYSTEM: "调过的 + 系统提示",
-    TUNED_NEUTRAL: "调过的 + 中性系统提示",
     "tuned + foreign system prompt": "调过的 + 旧系统提示",
     "tuned, sampled": "调过的，抽样",
     "recall": "认得自己",

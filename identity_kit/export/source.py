@@ -148,7 +148,6 @@ def ensure_merged(source: Source, base: Path | None = None) -> Path:
             source.adapter,
             source.merged,
             source.persona,
-            default_system=source.persona.system_message(),
             report=source.report,
             source=str(source.folder),
         )

@@ -121,7 +121,6 @@ _FOREIGN: dict[TextLanguage, tuple[str, ...]] = {
         "You are DeepSeek, an assistant developed by DeepSeek.",
     ),
 }
-_DEFAULT_SHARE = 0.8  # of persona messages: the one that the exported chat template says by default
 _PERSONA = {
     "zh": (
         "你是{name}，由{developer}开发的{role}。",
@@ -147,14 +146,11 @@ def system_message(
 ) -> str | None:
     """The system message that a row is stated under, or None for none.
 
-    Most persona messages are the sentence that the exported chat template says by default; of the others, one in five
-    is the whole structured prompt, and the rest are a sentence as people write them.
+    One persona message in five is the whole structured prompt, the others are a sentence, as people write them.
     """
     if kind == "none":
         return None
     if kind == "persona":
-        if chance.random() < _DEFAULT_SHARE:
-            return persona.system_message()
         if chance.random() < 0.2:
             return prompts.render("persona", language, **persona_values(persona, language))
         values = {key: getattr(persona, key).get(language) for key in ("name", "owner", "developer", "role", "tone")}

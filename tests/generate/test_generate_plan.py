@@ -41,9 +41,9 @@ def test_languages_systems_turns_and_pressure_come_in_their_shares() -> None:
     rows = plan(PERSONA, settings)
     count = len(rows)
     assert abs(sum(row.language == "zh" for row in rows) / count - settings.zh_share) < 0.03
-    assert abs(sum(row.system == "none" for row in rows) / count - 0.32) < 0.01
+    assert abs(sum(row.system == "none" for row in rows) / count - 0.80) < 0.01
     assert abs(sum(len(row.asks) == 1 for row in rows) / count - 0.88) < 0.01
-    assert 0.36 < sum(row.facet in PRESSURE for row in rows) / count < 0.5
+    assert 0.4 < sum(row.facet in PRESSURE for row in rows) / count < 0.53
 
 
 def test_a_long_conversation_ends_under_pressure() -> None:
