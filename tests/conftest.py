@@ -65,7 +65,7 @@ def wenxin_run(
     """The 0.5B model made 文心大佬's with little data and few steps: minutes, not the full ten. For slow tests."""
     out = tmp_path_factory.mktemp("home") / "runs" / "文心大佬"
     done = idkit(
-        "--ui", "en", "run", "--owner", "文心大佬", "-n", "90", "--set", "max_steps=24", "--set", "learning_rate=4e-4",
+        "--ui", "en", "run", "--owner", "文心大佬", "-n", "90", "--set", "epochs=2", "--set", "learning_rate=4e-4",
         "--probes-per-family", "1", "-o", out, timeout=1800,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
