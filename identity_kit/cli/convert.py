@@ -11,6 +11,7 @@ SUMMARY = ("在各种数据格式之间转换", "convert between data formats")
 EXAMPLES = (
     "idkit convert data.xtuner.jsonl -o messages.jsonl --to messages",
     "idkit convert DIR -o lf/ --to llamafactory",
+    "idkit convert DIR -o pairs.jsonl --to dpo --rejected-by embedded:qwen2.5-coder-0.5b",
     "idkit convert DIR -o pairs.jsonl --to dpo --rejected base_answers.jsonl",
 )
 _FORMATS = ("messages", "xtuner", "alpaca", "sharegpt", "swift", "openai", "llamafactory", "dpo", "kto")
@@ -35,7 +36,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("from", "role", "old", "new"),
         help=tr("sharegpt 的标签 from|role；swift 的 old|new", "sharegpt's tags from|role; swift's old|new"),
     )
-    parser.add_argument(
+    others = parser.add_mutually_exclusive_group()
+    others.add_argument(
+        "--rejected-by",
+        metavar="MODEL",
+        help=tr(
+            "让未调的模型回答同样的问题，作为 dpo/kto 的 rejected；存在 OUT.rejected.jsonl，中断后接着问",
+            "let the untuned model answer the same questions, to be the rejected ones; kept in OUT.rejected.jsonl",
+        ),
+    )
+    others.add_argument(
         "--rejected",
         metavar="FILE",
         type=Path,
@@ -56,13 +66,16 @@ def run(args: argparse.Namespace) -> int | None:
 
     from identity_kit.formats import convert
 
+    rejected = args.rejected
+    if args.rejected_by:
+        rejected = _ask(args)
     result = convert(
         args.source,
         args.output,
         args.to,
         source_format=args.format,
         style=args.style,
-        rejected=args.rejected,
+        rejected=rejected,
         lossy=args.lossy,
     )
     if args.json:
@@ -91,3 +104,19 @@ def run(args: argparse.Namespace) -> int | None:
     for what, count in result.dropped.most_common():
         say(tr(f"略去 {count} 处：{what}", f"left out {count}: {what}"), style="yellow")
     return None
+
+
+def _ask(args: argparse.Namespace) -> Path:
+    from identity_kit.errors import BadInput
+    from identity_kit.generate.rejected import model_asker, write_rejected
+
+    if args.to not in ("dpo", "kto", "swift", "llamafactory", "messages"):
+        raise BadInput(
+            tr(f"{args.to} 放不下 rejected 回答", f"{args.to} has no place for rejected answers"),
+            where="--rejected-by",
+            fix="--to dpo",
+        )
+    path = args.output.with_name(args.output.name + ".rejected.jsonl")
+    count = write_rejected(args.source, path, model_asker(args.rejected_by), format=args.format)
+    say(tr(f"{count} 个回答 → {path}", f"{count} answers → {path}"))
+    return path

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, metavar="DIR", required=True, help=tr("输出目录", "the output folder")
     )
     what.add_argument(
-        "-n", "--rows", type=int, metavar="ROWS", help=tr("一共要多少行（约 720）", "rows in all (about 720)")
+        "-n", "--rows", type=int, metavar="ROWS", help=tr("一共要多少行（约 740）", "rows in all (about 740)")
     )
     what.add_argument(
         "--mix",

@@ -55,7 +55,9 @@ def test_a_batch_answers_as_generate_does_one_by_one(loaded, system):
 def test_the_output_weights_meet_whole_hidden_states(loaded):
     model, tokenizer = loaded
     whole = []
-    head = model.get_output_embeddings().register_forward_pre_hook(lambda _, args: whole.append(args[0].is_contiguous()))
+    head = model.get_output_embeddings().register_forward_pre_hook(
+        lambda _, args: whole.append(args[0].is_contiguous())
+    )
     try:
         reply(model, tokenizer, _talks(), max_new_tokens=2)
     finally:
