@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from identity_kit.cli.options import add_hub_argument
 from identity_kit.ui import tr
 
 SUMMARY = ("在终端里对话，可与底模并排", "talk to a model in the terminal, beside its base if you like")
@@ -50,9 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=tr("0 为确定的回答（默认）", "0, the default, answers the same each time"),
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help=tr("采样的种子", "seed of sampling"))
-    parser.add_argument(
-        "--hub", choices=("hf", "modelscope"), default="hf", help=tr("从哪个 hub 取", "which hub to fetch from")
-    )
+    add_hub_argument(parser)
     parser.add_argument("--json", action="store_true", help=tr("每个回答一行 JSON", "one JSON object an answer"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from identity_kit.cli.options import add_hub_argument
 from identity_kit.ui import say, tr
 
 SUMMARY = ("在各种数据格式之间转换", "convert between data formats")
@@ -54,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "other answers to the same questions, to be the rejected ones",
         ),
     )
+    add_hub_argument(parser)
     parser.add_argument(
         "--lossy", action="store_true", help=tr("略去放不下的内容并计数", "leave out what has no place, and count it")
     )
@@ -117,6 +119,6 @@ def _ask(args: argparse.Namespace) -> Path:
             fix="--to dpo",
         )
     path = args.output.with_name(args.output.name + ".rejected.jsonl")
-    count = write_rejected(args.source, path, model_asker(args.rejected_by), format=args.format)
+    count = write_rejected(args.source, path, model_asker(args.rejected_by, hub=args.hub), format=args.format)
     say(tr(f"{count} 个回答 → {path}", f"{count} answers → {path}"))
     return path

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from identity_kit.cli.options import add_persona_arguments, persona_from
+from identity_kit.cli.options import add_hub_argument, add_persona_arguments, persona_from
 from identity_kit.errors import DONE, WANTING, BadInput
 from identity_kit.ui import say, tr
 
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help=tr("报告目录（默认：RUN/report 或 ./report）", "report folder (default: RUN/report or ./report)"),
     )
-    parser.add_argument("--hub", choices=("hf", "modelscope"), default="hf")
+    add_hub_argument(parser)
     what = parser.add_argument_group(tr("测什么", "what to measure"))
     what.add_argument(
         "--split",

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from identity_kit.cli.options import add_persona_arguments, persona_from
+from identity_kit.cli.options import add_hub_argument, add_persona_arguments, persona_from
 from identity_kit.errors import WANTING, BadInput
 from identity_kit.ui import say, tr
 
@@ -108,6 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     limits.add_argument(
         "--batch", action="store_true", help=tr("用批处理接口（便宜、慢）", "use the batch API (cheaper, slow)")
     )
+    add_hub_argument(parser)
     parser.add_argument(
         "--fresh", action="store_true", help=tr("忘掉以前的回答，从头再来", "forget earlier answers and start over")
     )
@@ -275,7 +276,7 @@ def _rehearser(args: argparse.Namespace, settings: GenerateSettings) -> Any:
     else:
         from identity_kit.models.teacher import teacher
 
-        with teacher(target) as (server, name):
+        with teacher(target, hub=args.hub) as (server, name):
             yield Endpoint(base_url=server.base_url, model=name, concurrency=server.slots, price_in=0.0, price_out=0.0)
 
 

@@ -25,6 +25,16 @@ def add_persona_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--persona", metavar="FILE", type=Path, help=tr("persona.yaml 文件", "a persona.yaml file"))
 
 
+def add_hub_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """`--hub`: where model names of the form OWNER/NAME come from."""
+    parser.add_argument(
+        "--hub",
+        choices=("hf", "modelscope"),
+        default="hf",
+        help=tr("从哪个 hub 取 名称/名称 的模型（默认 hf）", "where OWNER/NAME models come from (hf)"),
+    )
+
+
 def persona_from(args: argparse.Namespace) -> Persona:
     """The persona that the options describe; `--owner` and `--name` override the file's.
 

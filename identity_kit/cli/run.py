@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from identity_kit.cli.options import add_persona_arguments, persona_from
+from identity_kit.cli.options import add_hub_argument, add_persona_arguments, persona_from
 from identity_kit.errors import BadInput
 from identity_kit.ui import console, quiet, say, tr
 
@@ -35,9 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--model", default=DEFAULT_MODEL, help=tr("要改身份的模型", "the model to tune") + f" ({DEFAULT_MODEL})"
     )
-    model.add_argument(
-        "--hub", choices=("hf", "modelscope"), default="hf", help=tr("hub id 从哪里取", "where hub ids come from")
-    )
+    add_hub_argument(model)
     model.add_argument("--recipe", metavar="R", help=tr("训练配方的名称或 YAML 文件", "a recipe's name or YAML file"))
     model.add_argument(
         "--set",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from identity_kit.cli.options import add_hub_argument
 from identity_kit.ui import tr
 
 SUMMARY = ("把模型开成兼容 OpenAI 的本机接口", "serve a model as an OpenAI-compatible endpoint on loopback")
@@ -51,9 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine", choices=("auto", "llama.cpp", "vllm"), default="auto", help=tr("引擎（默认 auto）", "engine (auto)")
     )
-    parser.add_argument(
-        "--hub", choices=("hf", "modelscope"), default="hf", help=tr("从哪个 hub 取", "which hub to fetch from")
-    )
+    add_hub_argument(parser)
     parser.add_argument("--json", action="store_true", help=tr("就绪时打印一行 JSON", "print one JSON line when ready"))
 
 

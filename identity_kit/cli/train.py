@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from identity_kit.cli.options import add_persona_arguments, persona_from
+from identity_kit.cli.options import add_hub_argument, add_persona_arguments, persona_from
 from identity_kit.ui import tr
 
 if TYPE_CHECKING:
@@ -52,9 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume", action="store_true", help=tr("从最新的检查点继续", "go on from the newest checkpoint")
     )
-    parser.add_argument(
-        "--hub", choices=("hf", "modelscope"), default="hf", help=tr("模型来源", "where hub ids come from")
-    )
+    add_hub_argument(parser)
     parser.add_argument(
         "--dry-run",
         action="store_true",

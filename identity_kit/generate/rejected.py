@@ -9,6 +9,7 @@ from identity_kit.conversation import Conversation, Message, read_conversations,
 from identity_kit.formats.dataset import read
 from identity_kit.formats.pairs import Key, prompt_key
 from identity_kit.generate.gates import cut_back
+from identity_kit.models.resolve import Hub
 
 _CHUNK = 64  # answers between two writes, and what a killed run loses at most
 
@@ -51,16 +52,16 @@ def _answer(waiting: dict[Key, list[Message]], done: dict[Key, Conversation], ou
     talks = [[{"role": turn.role, "content": turn.content} for turn in turns] for turns in waiting.values()]
     for (key, turns), text in zip(list(waiting.items()), ask(talks) if talks else [], strict=True):
         if text.strip():
-            done[key] = Conversation(messages=[*turns, Message(role="assistant", content=text)])
+            done[key] = Conversation(messages=(*turns, Message(role="assistant", content=text)))
     waiting.clear()
     write_conversations(out, done.values())
 
 
-def model_asker(name: str, *, max_new_tokens: int = 96) -> Ask:
+def model_asker(name: str, *, hub: Hub = "hf", max_new_tokens: int = 96) -> Ask:
     """A function that asks a model, greedily; an answer that runs into the limit is cut back to its last whole sentence.
 
     Args:
-        name: as `models.resolve` takes it.
+        name, hub: as `models.resolve` takes them.
 
     Raises:
         BadInput, Stopped: there is no such model, or it cannot be read.
@@ -68,7 +69,7 @@ def model_asker(name: str, *, max_new_tokens: int = 96) -> Ask:
     from identity_kit.models.decode import load_model, reply
     from identity_kit.models.resolve import hf_folder
 
-    model, tokenizer = load_model(hf_folder(name))
+    model, tokenizer = load_model(hf_folder(name, hub=hub))
 
     def ask(talks: list[list[dict[str, str]]]) -> list[str]:
         replies = reply(model, tokenizer, talks, max_new_tokens=max_new_tokens)
