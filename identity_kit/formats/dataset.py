@@ -280,9 +280,8 @@ def _to_rows(conversation: Conversation, format: str, style: str | None, result:
             if not lossy:
                 raise Unheld(what)
             result.dropped[what] += 1
-        result.left_out.update(
-            conversation.meta.model_dump(exclude_none=True, include=set(type(conversation.meta).model_fields))
-        )
+        provenance = conversation.meta.model_dump(exclude_none=True, include=set(type(conversation.meta).model_fields))
+        result.left_out.update(provenance.keys())
     if lossy and format in ("xtuner", "alpaca", "sharegpt", "openai") and conversation.rejected is not None:
         result.dropped[tr("rejected 回答", "a rejected answer")] += 1
         conversation = conversation.model_copy(update={"rejected": None})

@@ -121,6 +121,14 @@ def test_what_has_no_place_is_refused_or_counted(tmp_path: Path, record: Convers
     assert list(formats.read(path))[:1] == [SINGLE if format != "dpo" else PAIR]
 
 
+def test_provenance_that_has_no_place_is_counted_by_row(tmp_path: Path) -> None:
+    rows = [
+        conversation(("user", f"q{i}"), ("assistant", "a"), meta=Meta(kind="identity", facet="who")) for i in range(3)
+    ]
+    result = formats.write(tmp_path / "out.json", rows, "alpaca")
+    assert result.left_out["kind"] == result.left_out["facet"] == 3
+
+
 def test_an_object_where_text_belongs_is_named_with_line_and_field(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     good = '{"conversation": [{"system": "", "input": "a", "output": "b"}]}\n'
