@@ -26,7 +26,10 @@ class Message(BaseModel):
 
 
 class Meta(BaseModel):
-    """Where a row comes from. All fields are optional, and unknown ones are kept as they came."""
+    """Where a row comes from. All fields are optional, and unknown ones are kept as they came.
+
+    `axes` is where the row stands in the plan: register, attitude, kind of system message, turns.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -39,6 +42,7 @@ class Meta(BaseModel):
     seed: int | None = None
     model: str | None = None
     gates: dict[str, Any] | None = None
+    axes: dict[str, Any] | None = None
 
 
 class Conversation(BaseModel):

@@ -52,7 +52,7 @@ class Draft:
     def conversation(self) -> Conversation:
         """The record, with its provenance."""
         row = self.row
-        extra: dict[str, Any] = {
+        axes: dict[str, Any] = {
             "style": row.asks[-1].style or None,
             "attitude": row.attitude if row.written else None,
             "system": row.system if row.system != "none" else None,
@@ -74,7 +74,7 @@ class Draft:
             seed=row.seed,
             model=self.model or None,
             gates=gates,
-            **{key: value for key, value in extra.items() if value is not None},
+            axes={key: value for key, value in axes.items() if value is not None} or None,
         )
         return Conversation(messages=tuple(self.messages), meta=meta)
 
