@@ -22,7 +22,7 @@ Turns = Sequence[dict[str, str]]
 # room to stop by itself. Turns of a drifting conversation that nobody judges are kept short.
 TOKEN_CAPS = {"recall": 48, "pressure": 48, "facts": 40, "near_miss": 48, "greeting": 40, "bleed": 80, "stop": 128}
 UNJUDGED_TURN_CAP = 24
-CHUNK = 128  # conversations a call: twice a batch, so that rows can join as others end; what a killed evaluation loses at most
+CHUNK = 64  # conversations a call: a batch, and what a killed evaluation loses at most
 
 
 class Answerer(Protocol):
