@@ -31,6 +31,7 @@ from identity_kit.llm.client import Client
 from identity_kit.llm.cost import Meter
 from identity_kit.llm.endpoint import Endpoint
 from identity_kit.llm.journal import Journal
+from identity_kit.llm.limits import Limiter
 from identity_kit.persona import Persona
 from identity_kit.ui import say, tr
 
@@ -205,9 +206,11 @@ class _Run:
             if journal.mended:
                 say(tr("日志最后一行不完整，已修好", "the journal's last line was torn and has been mended"))
             clients: dict[int, Client] = {}
+            limiters: dict[str, Limiter] = {}  # two models at one address share its limits, the writer's before others
             for endpoint in (writer, rehearser, judge):
                 if endpoint is not None and id(endpoint) not in clients:
-                    client = self._client(endpoint, journal, by_batch=endpoint is writer)
+                    limiter = limiters.setdefault(endpoint.base_url, Limiter(endpoint))
+                    client = self._client(endpoint, journal, limiter, by_batch=endpoint is writer)
                     clients[id(endpoint)] = await stack.enter_async_context(client)
             shop = Workshop(
                 self.persona,
@@ -228,9 +231,9 @@ class _Run:
                 result = self._write(wanted, spool, shop, complete)
         return result
 
-    def _client(self, endpoint: Endpoint, journal: Journal, *, by_batch: bool) -> Client:
+    def _client(self, endpoint: Endpoint, journal: Journal, limiter: Limiter, *, by_batch: bool) -> Client:
         if self.waiting is None or not by_batch:
-            return Client(endpoint, journal, self.meter)
+            return Client(endpoint, journal, self.meter, limiter)
         from identity_kit.generate.batched import Collector
 
         return Collector(endpoint, journal, self.meter, self.waiting)

@@ -30,7 +30,7 @@ def _words(now: Progress) -> str:
         parts.append(f"{meter.tokens_in + meter.tokens_out} tok")
     if meter.cost:
         parts.append(f"${meter.cost:.4f}")
-    in_flight = sum(client.limiter.in_flight for client in now.clients)
+    in_flight = sum(limiter.in_flight for limiter in {client.limiter for client in now.clients})
     if in_flight:
         parts.append(tr(f"在途 {in_flight}", f"{in_flight} in flight"))
     if 0 < now.accepted < now.asked:

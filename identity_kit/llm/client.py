@@ -53,12 +53,16 @@ class Answer:
 
 
 class Client:
-    """One endpoint with its connections, limits, money and journal; an async context manager."""
+    """One endpoint with its connections, limits, money and journal; an async context manager.
 
-    def __init__(self, endpoint: Endpoint, journal: Journal, meter: Meter) -> None:
+    Args:
+        limiter: admission that is shared with another client of the same address; None makes one of its own.
+    """
+
+    def __init__(self, endpoint: Endpoint, journal: Journal, meter: Meter, limiter: Limiter | None = None) -> None:
         meter.check(endpoint)
         self.endpoint, self.journal, self.meter = endpoint, journal, meter
-        self.wire, self.limiter = Wire(endpoint), Limiter(endpoint)
+        self.wire, self.limiter = Wire(endpoint), limiter or Limiter(endpoint)
         self.successes = 0
         self.status_429 = 0
         self._changed = asyncio.Event()

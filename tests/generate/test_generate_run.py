@@ -216,7 +216,11 @@ def test_ctrl_c_finishes_writing_and_says_how_to_go_on(tmp_path: Path) -> None:
         assert rows_of(tmp_path / "conversations.jsonl")
 
 
-IN_FLIGHT = 16  # writer and rehearser, eight requests each
+def test_two_models_at_one_address_share_its_limits(tmp_path: Path) -> None:
+    with Loopback(latency=0.05) as server:
+        subprocess.run(command(tmp_path, server.url, 120), check=False, timeout=120)
+        assert server.most_in_flight <= 8
+        assert len(server.seen) > 60
 
 
 def kills(folder: Path, count: int, rows: int) -> None:
@@ -265,14 +269,14 @@ def kills(folder: Path, count: int, rows: int) -> None:
             acknowledged = set(keys)
             # Nothing that was answered and acknowledged in an earlier life was served again in this one.
             now = log.read_text().split()
-            assert len(now) - len(set(now)) <= IN_FLIGHT * (count + 1)
+            assert len(now) - len(set(now)) <= 8 * (count + 1)
             assert before <= set(now)
         assert subprocess.run(command(out, url, rows), check=False).returncode in (0, 1)
         served = log.read_text().split()
         keys = [json.loads(line)["key"] for line in (out / "journal.jsonl").read_text().splitlines()]
         assert len(keys) == len(set(keys)) >= len(acknowledged)
         # Each life may lose what was in flight when it ended, and no more.
-        assert len(served) - len(set(served)) <= IN_FLIGHT * count
+        assert len(served) - len(set(served)) <= 8 * count
         assert len(set(served)) == len(keys)
         written = rows_of(out / "conversations.jsonl")
         ids = [row["meta"]["id"] for row in written]
