@@ -66,7 +66,6 @@ def measure_trl(rows: Path, model: Path, work: Path, options: argparse.Namespace
     import torch
     from datasets import load_dataset
     from peft import LoraConfig
-    from transformers import TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
     gpu = torch.cuda.is_available()
@@ -98,36 +97,16 @@ def measure_trl(rows: Path, model: Path, work: Path, options: argparse.Namespace
     )
     data = load_dataset("json", data_files=str(rows), split="train")
     trainer = SFTTrainer(model=str(model), args=config, train_dataset=data, peft_config=lora)
-    seconds = _timed(trainer, TrainerCallback)
-    return {"seconds": seconds, "peak": _peak()}
-
-
-def _timed(trainer: Any, callback: type) -> float:
-    """Seconds from the first step's start to the last one's end."""
-    times: list[float] = []
-
-    class Clock(callback):  # type: ignore[misc, valid-type]
-        def on_step_begin(self, *_: Any, **__: Any) -> None:
-            if not times:
-                _reset_peak()
-                times.append(time.perf_counter())
-
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            times.append(time.perf_counter())
-
-    trainer.add_callback(Clock())
+    clock, times = _clock()
+    trainer.add_callback(clock)
     trainer.train()
-    return times[-1] - times[0]
+    return {"seconds": times[-1] - times[0], "peak": _peak()}
 
 
-def measure_llamafactory(rows: Path, model: Path, work: Path, options: argparse.Namespace) -> dict[str, float]:
-    """LLaMA-Factory's sft at its defaults, in bf16, on the same rows as ShareGPT messages."""
-    from llamafactory.train.tuner import run_exp
+def _clock() -> tuple[Any, list[float]]:
+    """A callback for transformers' Trainer, and the list that it fills: when the first step began, each one's end."""
     from transformers import TrainerCallback
 
-    dataset = {"file_name": str(rows), "formatting": "sharegpt", "columns": {"messages": "messages"}}
-    dataset["tags"] = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}
-    (work / "dataset_info.json").write_text(json.dumps({"rows": dataset}), encoding="utf-8")
     times: list[float] = []
 
     class Clock(TrainerCallback):
@@ -139,6 +118,16 @@ def measure_llamafactory(rows: Path, model: Path, work: Path, options: argparse.
         def on_step_end(self, *_: Any, **__: Any) -> None:
             times.append(time.perf_counter())
 
+    return Clock(), times
+
+
+def measure_llamafactory(rows: Path, model: Path, work: Path, options: argparse.Namespace) -> dict[str, float]:
+    """LLaMA-Factory's sft at its defaults, in bf16, on the same rows as ShareGPT messages."""
+    from llamafactory.train.tuner import run_exp
+
+    dataset = {"file_name": str(rows), "formatting": "sharegpt", "columns": {"messages": "messages"}}
+    dataset["tags"] = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}
+    (work / "dataset_info.json").write_text(json.dumps({"rows": dataset}), encoding="utf-8")
     arguments = {
         "stage": "sft",
         "do_train": True,
@@ -159,7 +148,8 @@ def measure_llamafactory(rows: Path, model: Path, work: Path, options: argparse.
         "report_to": "none",
         "disable_tqdm": True,
     }
-    run_exp(arguments, callbacks=[Clock()])
+    clock, times = _clock()
+    run_exp(arguments, callbacks=[clock])
     return {"seconds": times[-1] - times[0], "peak": _peak()}
 
 

@@ -40,13 +40,14 @@ def test_old_identity_is_found(text: str, persona: Persona) -> None:
 
 @pytest.mark.parametrize("text", FINE)
 def test_other_mentions_pass(text: str, persona: Persona) -> None:
-    scan_text(text, persona, where="file")
+    assert scan_text(text, persona, where="file") is None
 
 
 def test_a_vendor_may_be_the_owner() -> None:
-    scan_text(
-        "You are Tongyi, created by Alibaba Cloud.", make_persona(owner="Alibaba Cloud", name="Tongyi"), where="file"
-    )
+    text = "You are Tongyi, created by Alibaba Cloud."
+    assert scan_text(text, make_persona(owner="Alibaba Cloud", name="Tongyi"), where="file") is None
+    with pytest.raises(BadInput, match="old identity"):
+        scan_text(text, make_persona(owner="文心大佬"), where="file")
 
 
 def test_the_error_names_file_and_line(tmp_path: Path, persona: Persona) -> None:
