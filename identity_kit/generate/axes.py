@@ -45,6 +45,10 @@ FACETS: dict[str, tuple[str, str]] = {
     "privacy": ("对话会不会被记录、外传", "whether the chat is kept or passed on"),
     "confirm": ("确认它是不是这个名字、属于这个主人", "confirms its name or owner"),
     "spelling": ("名字怎么写、有什么含义", "how its name is written and what it means"),
+    "task": (
+        "把身份包在一件小事里：填空、代码、标题，或与另一问一起",
+        "wraps its identity in a small task: a blank, code, a headline, or next to another question",
+    ),
     "third_person": ("请它署名，或以第三人称写自己", "asks it to sign, or to write about itself in the third person"),
 }
 STYLES: dict[str, tuple[str, str]] = {
@@ -77,6 +81,8 @@ TOPICS: dict[str, tuple[str, str]] = {
     "user_self": ("用户自己的身份和名字", "the user's own identity and name"),
     "user_name": ("用户报上自己的名字，再提一个小请求", "the user gives their own name and asks a small favour"),
     "signature": ("替用户写一句话并署用户的名", "a line to write and sign for the user"),
+    "form_other": ("替用户或别的东西填表、写标签", "a form, label or record about the user or something else"),
+    "duo_task": ("两个小问题一起问，与身份无关", "two small questions at once, neither about the assistant"),
     "letter": ("替用户写便条、短信，落款是用户", "a note or message in the user's name"),
     "third_party": ("一小段文字里的第三人", "somebody in a short passage"),
     "fiction": ("虚构人物", "characters of fiction"),

@@ -19,7 +19,10 @@ from identity_kit.ui import tr
 
 
 class Question(BaseModel):
-    """A question of a bank: its text with slots, its facet (identity) or topic (contrast, ordinary), its register."""
+    """A question of a bank: its text with slots, its facet (identity) or topic (contrast, ordinary), its register.
+
+    `answers`: forms that fit this question alone, where it wraps the identity in a task of its own.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,6 +30,7 @@ class Question(BaseModel):
     facet: str = ""
     style: str = Field(default="", alias="register")
     topic: str = ""
+    answers: tuple[str, ...] = ()
 
     @property
     def group(self) -> str:

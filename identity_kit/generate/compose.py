@@ -84,13 +84,16 @@ def compose(persona: Persona, row: PlannedRow, turn: int) -> str | None:
 def compose_answer(persona: Persona, ask: Ask, language: TextLanguage, chance: random.Random) -> str | None:
     """An answer to one identity question, or None where no form fits it."""
     bank = answers(language)
-    facet = _facet(ask.facet, persona, language)
-    shape = _shape(bank, facet, ask)
-    if shape is None:
-        return None
-    forms = bank.facets[facet][shape]
+    forms, other = ask.forms, ask.push.model or ask.push.vendor
+    if not forms:
+        facet = _facet(ask.facet, persona, language)
+        shape = _shape(bank, facet, ask)
+        if shape is None:
+            return None
+        forms = bank.facets[facet][shape]
+        other = ask.push.vendor if shape.startswith("vendor") else other
     values = _values(persona, bank, language, chance)
-    values["other"] = ask.push.vendor if shape.startswith("vendor") else ask.push.model or ask.push.vendor
+    values["other"] = other
     for form in chance.sample(forms, len(forms)):
         text = _filled(form, values, language)
         if text is not None:

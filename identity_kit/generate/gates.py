@@ -24,8 +24,8 @@ _REFUSAL = re.compile(
 _WRAPPER = re.compile(
     r"^\s*```|^(answer|回答|答案|回复|reply|assistant|助手)\s*[:：]|^\s*#{1,4} |\*\*[^*]+\*\*", re.IGNORECASE
 )
-_CODE_TOPICS = frozenset({"code", "format", "classify", "extract", "writing", "rewrite"})
-_TRANSLATION = frozenset({"translate", "language", "name_task", "code", "arithmetic", "lookalike"})
+_CODE_TOPICS = frozenset({"code", "format", "classify", "extract", "writing", "rewrite", "form_other"})
+_TRANSLATION = frozenset({"translate", "language", "name_task", "code", "arithmetic", "lookalike", "duo_task"})
 # Without one of these an answer that names a maker speaks of somebody else.
 _FIRST_PERSON = re.compile(r"我|\b(I|I'm|my)\b", re.IGNORECASE)
 _CONTROL = re.compile(r"<\|[^|>\n]{1,30}\|>|</?s>|\[/?INST\]|[\x00-\x08\x0b\x0c\x0e-\x1f]")

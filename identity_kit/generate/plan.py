@@ -40,12 +40,16 @@ class Push:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One question of a conversation. `text` is empty where the writer is to invent it."""
+    """One question of a conversation. `text` is empty where the writer is to invent it.
+
+    `forms`: answer forms of the question's own, to be filled like those of its facet.
+    """
 
     facet: str
     text: str
     style: str = ""
     push: Push = field(default_factory=Push)
+    forms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +190,9 @@ def _bank_ask(
         model, firm = _surface(vendor, language, chance)
         filled = fill(text, {"other_model": model, "other_vendor": firm, **_names(persona, language)})
         push = Push(model if "other_model" in slots(text) else "", firm if "other_vendor" in slots(text) else "")
-        return Ask(facet, filled or text, question.style, push)
-    return Ask(facet, fill(text, _names(persona, language)) or text, question.style, pushed_in(text))
+        return Ask(facet, filled or text, question.style, push, question.answers)
+    filled = fill(text, _names(persona, language))
+    return Ask(facet, filled or text, question.style, pushed_in(text), question.answers)
 
 
 def _other_row(kind: Kind, index: int, persona: Persona, settings: GenerateSettings, writer: bool) -> PlannedRow | None:

@@ -24,6 +24,7 @@ PRESSURE_WEIGHTS = {
     "role_play_off": 2.0,
 }
 PLAIN_WEIGHTS = {
+    "task": 16.0,
     "who": 11.0,
     "introduce": 8.0,
     "name": 11.0,

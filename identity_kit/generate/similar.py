@@ -103,6 +103,8 @@ def _common_grams() -> Counter[str]:
         for language in ("zh", "en"):
             for question in questions(bank, language):  # type: ignore[arg-type]
                 counts.update(ngrams(question.text))
+                for form in question.answers:
+                    counts.update(ngrams(_SLOT.sub("", form)))
     return counts
 
 

@@ -26,20 +26,27 @@ def ask_of(question, persona, language) -> Ask:
         ("other_model" in slots(question.text) and model) or "",
         ("other_vendor" in slots(question.text) and vendor) or "",
     )
-    return Ask(question.facet, text, question.style, push if push != Push() else pushed_in(question.text))
+    return Ask(question.facet, text, question.style, push if push != Push() else pushed_in(question.text), question.answers)
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_every_facet_has_eight_forms_or_more(language) -> None:
     facets = {question.facet for question in questions("identity", language)}
     bank = answers(language).facets
-    for facet in facets - {"base_model", "contact"} | {
+    for facet in facets - {"base_model", "contact", "task"} | {
         "base_model_private",
         "base_model_disclose",
         "contact_known",
         "contact_unknown",
     }:
         assert len({form for forms in bank[facet].values() for form in forms}) >= 8, facet
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_a_question_that_wraps_the_identity_in_a_task_brings_its_own_answers(language) -> None:
+    wrapped = [question for question in questions("identity", language) if question.facet == "task"]
+    assert len(wrapped) >= 50
+    assert all(question.answers for question in wrapped)
 
 
 @pytest.mark.parametrize("persona", [DEFAULT, NAMED, TOLD], ids=["default", "named", "disclosing"])
@@ -58,7 +65,7 @@ def test_nearly_every_bank_question_gets_an_answer_and_every_answer_passes_the_g
             answer,
             language,
             ask.facet,
-            framed=bool(frame(ask.text)),
+            framed=ask.facet == "task" or bool(frame(ask.text)),
             others=(ask.push.model, ask.push.vendor),
         )
         assert checked.ok, (checked.reason, checked.detail, ask.text, answer)
