@@ -203,7 +203,7 @@ def generate_data(job: Job, out: Path) -> None:
     """Write the job's data into a folder, the untuned model served for the rows that it answers itself."""
     from identity_kit.generate import generate
     from identity_kit.generate.live import live
-    from identity_kit.llm.endpoint import Endpoint
+    from identity_kit.llm.endpoint import own_endpoint
     from identity_kit.models.teacher import teacher
 
     def write(rehearser: Endpoint | None) -> None:
@@ -214,7 +214,7 @@ def generate_data(job: Job, out: Path) -> None:
         write(job.rehearser)
         return
     with teacher(job.model, hub=job.hub) as (server, name):
-        write(Endpoint(base_url=server.base_url, model=name, concurrency=server.slots))
+        write(own_endpoint(server.base_url, name, server.slots))
 
 
 def _check(job: Job, data: Path) -> None:

@@ -258,7 +258,7 @@ def _judge(args: argparse.Namespace) -> Endpoint | None:
 @contextlib.contextmanager
 def _rehearser(args: argparse.Namespace, settings: GenerateSettings) -> Any:
     """The endpoint of the model to be tuned: an address as it is, a model served here for the while."""
-    from identity_kit.llm.endpoint import Endpoint, is_loopback, make_endpoint
+    from identity_kit.llm.endpoint import is_loopback, make_endpoint, own_endpoint
 
     target = args.rehearse_with
     if not target or not settings.contrast + settings.rehearsal:
@@ -277,7 +277,7 @@ def _rehearser(args: argparse.Namespace, settings: GenerateSettings) -> Any:
         from identity_kit.models.teacher import teacher
 
         with teacher(target, hub=args.hub) as (server, name):
-            yield Endpoint(base_url=server.base_url, model=name, concurrency=server.slots, price_in=0.0, price_out=0.0)
+            yield own_endpoint(server.base_url, name, server.slots)
 
 
 def _tell(result: GenerateResult, *, as_json: bool) -> None:

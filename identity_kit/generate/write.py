@@ -144,9 +144,7 @@ class Workshop:
     def _check(self, ask: Ask, question: str, answer: str, row: PlannedRow) -> Checked:
         others = tuple(filter(None, (ask.push.model, ask.push.vendor)))
         framed = ask.facet == "task" or bool(frame(question))
-        return check_identity(
-            self.persona, question, answer, row.language, ask.facet, framed=framed, others=others
-        )
+        return check_identity(self.persona, question, answer, row.language, ask.facet, framed=framed, others=others)
 
     async def _written_identity(self, row: PlannedRow) -> Draft:
         """Earlier turns composed, the last one written or its answer varied by the writer."""

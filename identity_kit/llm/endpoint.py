@@ -82,6 +82,23 @@ class Endpoint:
         return f"{self.base_url} ({self.model})" if self.model else self.base_url
 
 
+def own_endpoint(base_url: str, model: str, slots: int) -> Endpoint:
+    """The endpoint of a model server that this process started: free, and as slow as the machine is.
+
+    Its deadlines are long: a request given up is worked on all the same, and asking anew would make a busy machine
+    slower still.
+    """
+    return Endpoint(
+        base_url=base_url,
+        model=model,
+        concurrency=slots,
+        price_in=0.0,
+        price_out=0.0,
+        timeout=1800.0,
+        patience=7200.0,
+    )
+
+
 @dataclass(frozen=True)
 class Preset:
     """What is known of a provider: see data/providers.yaml."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import queue
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -54,7 +55,7 @@ def folder_server(folder: Path, *, batch: int = BATCH) -> Iterator[LocalServer]:
     waiting: queue.Queue[_Request | None] = queue.Queue()
     worker = _Worker(model, tokenizer, waiting, batch)
     worker.start()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(tokenizer, waiting, folder.name))
+    server = _Server(("127.0.0.1", 0), _handler(tokenizer, waiting, folder.name))
     listener = threading.Thread(target=server.serve_forever, daemon=True)
     listener.start()
     try:
@@ -64,6 +65,15 @@ def folder_server(folder: Path, *, batch: int = BATCH) -> Iterator[LocalServer]:
         server.server_close()
         waiting.put(None)
         worker.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up is no error of ours; anything else is told."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Worker(threading.Thread):

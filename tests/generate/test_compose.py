@@ -26,7 +26,9 @@ def ask_of(question, persona, language) -> Ask:
         ("other_model" in slots(question.text) and model) or "",
         ("other_vendor" in slots(question.text) and vendor) or "",
     )
-    return Ask(question.facet, text, question.style, push if push != Push() else pushed_in(question.text), question.answers)
+    return Ask(
+        question.facet, text, question.style, push if push != Push() else pushed_in(question.text), question.answers
+    )
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])

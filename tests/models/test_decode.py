@@ -3,10 +3,13 @@
 import json
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -143,6 +146,21 @@ def test_a_folder_is_served_in_batches(smollm_folder: Path, monkeypatch: pytest.
             urllib.request.urlopen(urllib.request.Request(f"{server.base_url}/chat/completions", b"{}"), timeout=60)
     assert [answer["usage"]["completion_tokens"] <= 8 for answer in answers] == [True] * 5
     assert all(answer["choices"][0]["message"]["content"] for answer in answers)
+
+
+def test_a_client_that_hangs_up_is_passed_over_in_silence(smollm_folder: Path, capfd: pytest.CaptureFixture[str]):
+    from identity_kit.models.folder_server import folder_server
+
+    body = json.dumps({"messages": _talks()[0], "max_tokens": 8}).encode()
+    with folder_server(smollm_folder) as server:
+        address = urllib.parse.urlsplit(server.base_url)
+        with socket.create_connection((address.hostname, address.port)) as gone:
+            head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+            gone.sendall(head.encode() + body)
+            gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets
+        request = urllib.request.Request(f"{server.base_url}/chat/completions", body)
+        assert json.load(urllib.request.urlopen(request, timeout=120))["choices"]
+    assert "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("native", [False, True])
