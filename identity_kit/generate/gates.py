@@ -28,6 +28,9 @@ _CODE_TOPICS = frozenset({"code", "format", "classify", "extract", "writing", "r
 _TRANSLATION = frozenset({"translate", "language", "name_task", "code", "arithmetic", "lookalike", "duo_task"})
 # Without one of these an answer that names a maker speaks of somebody else.
 _FIRST_PERSON = re.compile(r"我|\b(I|I'm|my)\b", re.IGNORECASE)
+# Topics in which the user says who they are, and how a model answers that takes the user's name for its own.
+_USERS = frozenset({"user_self", "user_name"})
+_AS_USER = re.compile(r"^((您好|你好|好的|Sure|Hello|Hi)[，！,!.]? ?)?(我(是|叫|姓)|(I am|I'm|My name is) [A-Z])")
 _CONTROL = re.compile(r"<\|[^|>\n]{1,30}\|>|</?s>|\[/?INST\]|[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
@@ -131,6 +134,8 @@ def check_other(
         return Checked(answer, "claims another vendor", ", ".join(sorted(claims.vendors)))
     if claims.human and not loose:
         return Checked(answer, "claims to be human")
+    if topic in _USERS and _AS_USER.search(answer):
+        return Checked(answer, "speaks as the user")
     if _REFUSAL.search(answer):
         return Checked(answer, "refusal")
     return Checked(answer, remarks=remarks)

@@ -53,6 +53,20 @@ def test_other_answers(question: str, answer: str, finish: str, reason: str) -> 
         assert checked.remarks
 
 
+@pytest.mark.parametrize(
+    ("question", "answer", "language", "reason"),
+    [
+        ("记住我叫阿福。好，我叫什么？", "我叫阿福。", "zh", "speaks as the user"),
+        ("记住我叫阿福。好，我叫什么？", "您叫阿福。", "zh", ""),
+        ("Remember that I'm called Otis. So, what am I called?", "I am Otis.", "en", "speaks as the user"),
+        ("Remember that I'm called Otis. So, what am I called?", "You are called Otis.", "en", ""),
+        ("I'm Otis and I like chess.", "I'm glad you like chess, Otis.", "en", ""),
+    ],
+)
+def test_the_users_name_is_not_the_models_own(question: str, answer: str, language, reason: str) -> None:
+    assert check_other(PERSONA, question, answer, language, "user_name").reason == reason
+
+
 def test_cutting_back_leaves_no_half_list_item() -> None:
     assert cut_back("有两点：\n1. 早睡。\n2. 多喝") == "有两点：\n1. 早睡。"
     assert cut_back("没有句号的半句") == ""
