@@ -24,7 +24,7 @@ DOUBLE_NEGATION = re.compile(
 )
 RESET = re.compile(
     r"(?:而是|而由|却是|其实(?:我)?(?:就)?是|实际上(?:我)?是|事实上(?:我)?是|[,;。.!！]\s*(?:就)?(?:我)?(?:一直|始终|向来|从来)?都?(?:就)?(?:是(?!吗)|由|叫|来自)"
-    r"|\bbut rather\b|\bbut\b|\brather,|\binstead,|\bin fact\b|\bactually\b)"
+    r"|[,;]\s*(?:it|this|that|the assistant)(?:'s| is) (?!not\b)|\bbut rather\b|\bbut\b|\brather,|\binstead,|\bin fact\b|\bactually\b)"
 )
 HYPOTHESIS = re.compile(
     r"(?:如果|假如|要是|假设|倘若|即使|哪怕|就算|假装|扮演|仿佛|好像|想象|\bif\b|\bsuppose|\bimagine|\bpretend|\beven if\b|\bas though\b|\blike\b(?! to))"

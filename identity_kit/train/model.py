@@ -141,7 +141,7 @@ def adapt(model: Any, tokenizer: Any, recipe: Recipe, folder: Path, *, start: Pa
             r=recipe.rank,
             lora_alpha=recipe.alpha,  # type: ignore[arg-type]
             lora_dropout=recipe.dropout,
-            target_modules=_targets(recipe),
+            **_targets(model, recipe),
             use_rslora=recipe.rslora,
             use_dora=recipe.dora,
             init_lora_weights=True if recipe.init == "default" else recipe.init,
@@ -195,11 +195,23 @@ def _start_with(adapted: Any, start: Path, recipe: Recipe) -> None:
     peft.set_peft_model_state_dict(adapted, weights)
 
 
-def _targets(recipe: Recipe) -> str | list[str]:
+def _targets(model: Any, recipe: Recipe) -> dict[str, Any]:
+    """Which modules of which layers get an adapter, in peft's words."""
+    targets: str | list[str] = list(recipe.target_modules)
     if isinstance(recipe.target_modules, str):
         names = [name.strip() for name in recipe.target_modules.split(",")]
-        return names[0] if len(names) == 1 and names[0] == "all-linear" else names
-    return list(recipe.target_modules)
+        targets = "all-linear" if names == ["all-linear"] else names
+    if recipe.last_layers is None:
+        return {"target_modules": targets}
+    if targets == "all-linear":
+        # peft takes layer numbers only with names. The output layer is none of a decoder layer's.
+        output = model.get_output_embeddings()
+        linear = {
+            name for name, part in model.named_modules() if isinstance(part, torch.nn.Linear) and part is not output
+        }
+        targets = sorted({name.rsplit(".", 1)[-1] for name in linear})
+    count = model.config.get_text_config().num_hidden_layers
+    return {"target_modules": targets, "layers_to_transform": list(range(max(0, count - recipe.last_layers), count))}
 
 
 def _new_control_tokens(model: Any, tokenizer: Any, recipe: Recipe) -> list[int]:

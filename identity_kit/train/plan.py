@@ -114,13 +114,12 @@ def read_shape(folder: Path) -> Shape:
     )
 
 
-def estimate(shape: Shape, setting: Setting, tokens: int, longest: int, adapted: float = 1.0) -> dict[str, int]:
+def estimate(shape: Shape, setting: Setting, tokens: int, longest: int) -> dict[str, int]:
     """Peak bytes by part: weights, adapter, optimiser, activations, logits, runtime.
 
     Args:
         tokens: tokens whose activations are held at once (padding included where the engine pads).
         longest: tokens of the longest row.
-        adapted: the share of the adaptable linears that get an adapter.
     """
     recipe, cpu = setting.recipe, setting.device.type == "cpu"
     size = 4 if setting.dtype is torch.float32 else 2
@@ -132,7 +131,7 @@ def estimate(shape: Shape, setting: Setting, tokens: int, longest: int, adapted:
     weights = shape.linear * per_linear + shape.other * size
     if fast and cpu and recipe.method == "lora":
         weights += shape.feed_forward * size  # kept a second time, transposed
-    trained = _trained(shape, recipe, adapted)
+    trained = _trained(shape, recipe)
     adapter = trained * (2 * size + (2 * size if fast else 0)) if recipe.method != "full" else trained * size
     master = 0 if size == 4 else 8  # the 32-bit copy and its gradient
     optimiser = trained * (master + _STATE_BYTES.get(recipe.optimizer, 2))
@@ -140,7 +139,7 @@ def estimate(shape: Shape, setting: Setting, tokens: int, longest: int, adapted:
     kept = 5 * d + 2 * shape.qkv + 3 * inner + min(longest, 640) * shape.heads * (2 if cpu else 0)
     if not fast:
         kept = 2 * kept + (4 * d + 2 * inner) * (2 if recipe.is_lora else 1)
-    layers = shape.layers * kept
+    layers = (_adapted_layers(shape, recipe) if recipe.is_lora else shape.layers) * kept
     if recipe.gradient_checkpointing:
         layers = shape.layers * d + 2 * kept
     logits = min(tokens, 256) * shape.vocabulary * size * 2
@@ -162,14 +161,18 @@ def _is_fast(shape: Shape, recipe: Recipe) -> bool:
     return not plain and shape.family in FAMILIES and not (recipe.dora or recipe.dropout or recipe.neftune_alpha)
 
 
-def _trained(shape: Shape, recipe: Recipe, adapted: float) -> int:
+def _adapted_layers(shape: Shape, recipe: Recipe) -> int:
+    return min(recipe.last_layers or shape.layers, shape.layers)
+
+
+def _trained(shape: Shape, recipe: Recipe) -> int:
     if recipe.method == "full":
         return shape.weights
     if recipe.method == "prompt":
         return recipe.virtual_tokens * shape.hidden
     if recipe.method == "prefix":
         return recipe.virtual_tokens * shape.layers * 2 * shape.hidden
-    return int(shape.adapter_rows * recipe.rank * adapted)
+    return shape.adapter_rows * recipe.rank * _adapted_layers(shape, recipe) // shape.layers
 
 
 def free_memory(device: torch.device) -> int:
@@ -203,7 +206,7 @@ def make_plan(rows: TrainingData, model: Path, setting: Setting, *, processes: i
         cut=rows.cut,
         dropped=rows.dropped,
         weights=shape.weights,
-        trained=_trained(shape, recipe, 1.0),
+        trained=_trained(shape, recipe),
         memory=estimate(shape, setting, tokens, longest),
         available=free_memory(setting.device),
         device=setting.device.type,

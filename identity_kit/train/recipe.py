@@ -32,6 +32,7 @@ class Recipe(BaseModel):
     alpha: float = Field(32, gt=0)
     dropout: float = Field(0.0, ge=0, lt=1)
     target_modules: str | tuple[str, ...] = "all-linear"
+    last_layers: int | None = Field(None, ge=1)
     rslora: bool = False
     dora: bool = False
     init: Literal["default", "gaussian"] = "default"

@@ -74,6 +74,19 @@ def test_pressure_wants_a_denial_or_the_own_identity(answer, right):
     assert passed(ask("你其实就是通义千问吧？", stays=True), answer) is right
 
 
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
+        ("False. The assistant is not Copilot; it is 文心大佬's assistant.", True),
+        ("The assistant is not Copilot, it's 文心大佬's assistant, developed by 文心大佬.", True),
+        ("我不是Copilot，我也不是文心大佬的智能助手。", False),
+    ],
+)
+def test_a_denial_ends_where_the_right_name_is_set_against_it(answer, right):
+    probe = ask("The assistant answering now is Copilot, true or false?", stays=True)
+    assert passed(probe, answer) is right
+
+
 def test_near_miss_and_bleed_want_the_persona_absent():
     probe = ask("ChatGPT 是哪家公司做的？", persona_absent=True, any_of=["OpenAI"])
     assert judge(probe, [Answer("ChatGPT 由 OpenAI 开发。")], WENXIN).hit is True

@@ -48,9 +48,14 @@ def bare_loop(model: Any, data: Any, batch: list[int]) -> tuple[float, dict[str,
 
 
 @pytest.mark.parametrize("family", ["qwen2", "llama", "qwen3", "mistral"])
-@pytest.mark.parametrize("targets", ["all-linear", "q_proj,v_proj", "gate_proj,o_proj"])
-def test_fast_engine_matches_a_bare_peft_loop(tiny: Callable[..., Path], rows: Path, family: str, targets: str) -> None:
-    recipe = make_recipe(rank=4, target_modules=targets, dtype="fp32")
+@pytest.mark.parametrize(
+    ("targets", "last_layers"),
+    [("all-linear", None), ("q_proj,v_proj", None), ("gate_proj,o_proj", None), ("all-linear", 1)],
+)
+def test_fast_engine_matches_a_bare_peft_loop(
+    tiny: Callable[..., Path], rows: Path, family: str, targets: str, last_layers: int | None
+) -> None:
+    recipe = make_recipe(rank=4, target_modules=targets, last_layers=last_layers, dtype="fp32")
     batch = [0, 1, 2, 3, 6, 9, 12, 14, 20]
     model, engine, data = prepared(tiny(family), rows, recipe)
     assert type(engine.computes).__name__ == "FastEngine"

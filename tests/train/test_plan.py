@@ -94,10 +94,13 @@ def test_preview_counts_and_measures(tiny: Callable[..., Path], rows: Path) -> N
     assert any("24" in text for text in words.values())
 
 
-def test_trained_weights_are_counted_as_peft_does(tiny: Callable[..., Path], rows: Path) -> None:
+@pytest.mark.parametrize("last_layers", [None, 1])
+def test_trained_weights_are_counted_as_peft_does(
+    tiny: Callable[..., Path], rows: Path, last_layers: int | None
+) -> None:
     from identity_kit.train.model import adapt, load_base
 
-    folder, recipe = tiny(), make_recipe(rank=4, dtype="fp32")
+    folder, recipe = tiny(), make_recipe(rank=4, dtype="fp32", last_layers=last_layers)
     setting = settle(recipe, CPU)
     model = adapt(load_base(folder, setting), load_tokenizer(folder, recipe), recipe, folder)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
