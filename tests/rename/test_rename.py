@@ -289,6 +289,21 @@ def test_the_fast_path_does_what_the_exact_path_does(rows, rules, ascii_only, se
         assert json.loads(line)["output"] == rename_value(row["output"], rules)
 
 
+@pytest.mark.parametrize(
+    "pairs,text,expected",
+    [
+        ([("尖米", "文心大佬", "Wenxin")], "привет尖米，привет", "приветWenxin，привет"),
+        ([("红小", "甲", None), ("小明", "乙", None)], "红·小明", "甲明"),
+        ([("尖米", "文心大佬", None)], "尖米\u0941是", "文心大佬是"),
+    ],
+)
+def test_what_stands_beside_a_name_in_a_long_file(pairs, text: str, expected: str) -> None:
+    lines = f'{{"output": "{text}"}}\n'.encode() * 60
+    assert FastRewriter(make_rules(pairs), "x", rows=True).block(lines) == lines.replace(
+        text.encode(), expected.encode()
+    )
+
+
 def rename_value(text: str, rules) -> str:
     """What a text field becomes; one that is JSON itself is renamed inside."""
     try:
