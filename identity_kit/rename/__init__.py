@@ -26,9 +26,6 @@ from identity_kit.rename.rewrite import Rewriter, packed, rewrite_csv, text_bloc
 from identity_kit.rename.rules import Rules, Target, make_rules, slots_for
 from identity_kit.ui import tr
 
-# From this size on a file is worth loading a library for.
-_LARGE = 32 << 20
-
 
 def rename_text(text: str, rules: Rules) -> str:
     """One text, renamed."""
@@ -142,7 +139,7 @@ def _output(destination: Path | None, in_place: bool) -> Any:
 
 def _rewriter(source: Path, kind: str, rules: Rules) -> Rewriter:
     if kind == "jsonl":
-        return FastRewriter(rules, str(source), rows=True, large=source.stat().st_size >= _LARGE)
+        return FastRewriter(rules, str(source), rows=True)
     return Rewriter(rules, str(source), rows=False)
 
 
@@ -168,7 +165,6 @@ def _rename_text(
             new = rewriter.block(block)
             if out is not None:
                 out.write(new)
-    rewriter.close()
     if not encoding.plain:
         remark = tr(f"{source}：编码是 {encoding}", f"{source}: encoded as {encoding}")
         if encoding.name != "utf-8":

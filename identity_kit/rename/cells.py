@@ -45,8 +45,11 @@ LEFT_FIELDS = frozenset(
         "date",
     ]
 )
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]', re.DOTALL)
+# A string, its plain stretches taken in one step each, or a mark of JSON's structure.
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]', re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)", re.DOTALL)
+# What a string without a name may have to be read for: escapes behind which there is one, and slots.
+_MAY_HIDE = re.compile(r"[\\{<\[]")
 _DEPTH = 4
 
 
@@ -116,6 +119,8 @@ def json_findings(text: str, rules: Rules, where: str, *, depth: int = 0, key: s
 def string_findings(
     raw: str, start: int, field: str, rules: Rules, where: str, depth: int, *, is_key: bool
 ) -> Iterator[FieldFindings]:
+    if not rules.starts.search(raw) and not _MAY_HIDE.search(raw):
+        return  # most strings of a line; a broken escape was met before, when the line was parsed
     try:
         value = decode_string(raw)
     except ValueError:

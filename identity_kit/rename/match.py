@@ -7,6 +7,7 @@ characters where it came from; the text itself is never altered outside the span
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from dataclasses import dataclass, field
 
 from identity_kit.rename.english import article_edit, possessive_edit
@@ -15,7 +16,8 @@ from identity_kit.rename.zones import find_zones, zone_at
 from identity_kit.text import cjk_share
 
 _SKIPPED = frozenset(JOINERS + SPACES)
-_SENTENCE = re.compile(r"[。！？!?；;\n]|\.(?=\s|$)")
+# Where a sentence ends, for the choice between the Chinese and the English form of a name.
+SENTENCE = re.compile(r"[。！？!?；;\n]|\.(?=\s|$)")
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,12 @@ class Findings:
     left: list[Note] = field(default_factory=list)
 
 
-def view_of(text: str, start: int, end: int) -> tuple[str, list[int]]:
-    """A stretch of the text folded, without joiners and spaces, and where each of its characters stands in `text`."""
+def view_of(text: str, start: int, end: int, most: int) -> tuple[str, list[int]]:
+    """A stretch of the text folded, without joiners and spaces, and where each of its characters stands in `text`.
+
+    Args:
+        most: of how many characters the caller makes use.
+    """
     chars: list[str] = []
     places: list[int] = []
     for i in range(start, min(end, len(text))):
@@ -58,6 +64,8 @@ def view_of(text: str, start: int, end: int) -> tuple[str, list[int]]:
         for c in fold(char):
             chars.append(c)
             places.append(i)
+        if len(chars) >= most:
+            break
     return "".join(chars), places
 
 
@@ -69,7 +77,7 @@ def find(text: str, rules: Rules) -> Findings:
     """
     found = Findings()
     spans = _name_spans(text, rules, found)
-    slots = list(SLOT.finditer(text)) if ("{{" in text or "<" in text) else []
+    slots = list(SLOT.finditer(text)) if ("{{" in text or "<" in text or "[" in text) else []
     if not spans and not slots:
         return found
     zones = find_zones(text)
@@ -110,8 +118,10 @@ def _name_spans(text: str, rules: Rules, found: Findings) -> list[tuple[int, int
         begin = hit.start()
         if begin < done:
             continue
-        view, places = view_of(text, begin, begin + rules.reach)
-        for key in rules.by_first.get(view[:1], ()):
+        keys = rules.by_first.get(fold(text[begin])[:1], ())
+        longest = len(keys[0]) if keys else 0
+        view, places = view_of(text, begin, begin + rules.reach, longest + 1)  # one more, for `_inside_one`
+        for key in keys:
             if not view.startswith(key) or _inside_one(places, len(key)):
                 continue
             name = rules.by_key[key]
@@ -182,10 +192,11 @@ def _cased(text: str) -> str:
 def _resolve(text: str, changes: list[tuple[int, int, Name]]) -> list[Edit]:
     """What each span becomes: the target for its sentence's language, articles and possessives put right."""
     edits: list[Edit] = []
+    breaks = [0, *(match.end() for match in SENTENCE.finditer(text))]
     for start, end, name in changes:
         target = name.target
         assert target is not None
-        new = target.zh if target.zh == target.en else _for_sentence(text, start, end, changes, target, name)
+        new = target.zh if target.zh == target.en else _for_sentence(text, start, end, changes, target, breaks)
         edit = Edit(start, end, new, name.text)
         edit = possessive_edit(text, edit)
         edit = article_edit(text, edit, edits[-1].end if edits else 0)
@@ -194,11 +205,15 @@ def _resolve(text: str, changes: list[tuple[int, int, Name]]) -> list[Edit]:
 
 
 def _for_sentence(
-    text: str, start: int, end: int, changes: list[tuple[int, int, Name]], target: Target, name: Name
+    text: str, start: int, end: int, changes: list[tuple[int, int, Name]], target: Target, breaks: list[int]
 ) -> str:
-    """The target in the language of the sentence, names not counted; else of the text, else of the name."""
-    first = max((m.end() for m in _SENTENCE.finditer(text, 0, start)), default=0)
-    stop = _SENTENCE.search(text, end)
+    """The target in the language of the sentence, names not counted; else of the text, else of the name.
+
+    Args:
+        breaks: where sentences start. A full stop right before the name ends one too.
+    """
+    first = start if text[start - 1 : start] == "." else breaks[bisect_right(breaks, start) - 1]
+    stop = SENTENCE.search(text, end)
     last = stop.start() if stop else len(text)
     for a, b in ((first, last), (0, len(text))):
         words = _without(text, a, b, changes)

@@ -49,7 +49,6 @@ def rename_ranges(source: Path, rewriter: Rewriter, out: IO[bytes] | None, targe
             theirs.close()
             workers.append((worker, mine, part))
         _rename_range(source, ranges[0], rewriter, out)
-        rewriter.close()
         for worker, pipe, part in workers:
             rewriter.report.add(_result(pipe, worker, rewriter.report.lines, str(source)))
             if out is not None and part is not None:
@@ -103,7 +102,6 @@ def _work(source: Path, span: tuple[int, int], rewriter: Rewriter, part: Path | 
         else:
             with part.open("wb", buffering=0) as out:
                 _rename_range(source, span, rewriter, out)  # type: ignore[arg-type]
-        rewriter.close()
         pipe.send(("done", rewriter.report))
     except IdkitError as error:
         pipe.send(("known", type(error), error.what, error.where, error.fix))

@@ -8,7 +8,8 @@ from typing import Any
 
 from identity_kit.rename.match import Findings
 
-_EXAMPLES = 20
+# How many examples of each kind a report keeps.
+SHOWN = 20
 SKIPPED_FOR_GOOD = ("protected", "url", "email", "code", "file", "handle", "domain", "field", "key")
 
 
@@ -61,12 +62,12 @@ class Report:
         ):
             for note in notes:
                 counts[note.reason] += 1
-                if len(examples) < _EXAMPLES:
+                if len(examples) < SHOWN:
                     examples.append(Example(line, note.reason, note.text))
 
     def show(self, line: int, before: str, after: str) -> None:
         """Keep one of the first changed lines for the diff."""
-        if len(self.diffs) < _EXAMPLES:
+        if len(self.diffs) < SHOWN:
             self.diffs.append(Example(line, before, after))
 
     def add(self, other: Report) -> None:
@@ -76,7 +77,7 @@ class Report:
             (self.left_examples, other.left_examples),
             (self.diffs, other.diffs),
         ):
-            for example in others[: _EXAMPLES - len(examples)]:
+            for example in others[: SHOWN - len(examples)]:
                 examples.append(Example(example.line + self.lines, example.first, example.second, example.path))
         self.lines += other.lines
         self.changed_lines += other.changed_lines

@@ -59,9 +59,6 @@ class Rewriter:
         self.report.lines += block.count(b"\n") + (not block.endswith(b"\n") and bool(block))
         return b"".join(pieces) + block[done:] if pieces else block
 
-    def close(self) -> None:
-        """Finish the counts."""
-
     def line(self, raw: bytes, number: int, key: str = "") -> bytes | None:
         """One line, renamed, or None when nothing changes. `key` is the last key on the lines before it."""
         where = f"{self.path}:{number}"

@@ -29,7 +29,8 @@ SLOTS = {
     "owner": "owner",
     "company": "owner",
 }
-SLOT = re.compile(r"\{\{\s*(\w{1,24})\s*\}\}|<(NAME|AUTHOR|OWNER|name|author|owner)>")
+# `[NAME](` is a link of Markdown, not a slot.
+SLOT = re.compile(r"\{\{\s*(\w{1,24})\s*\}\}|<(NAME|AUTHOR|OWNER|name|author|owner)>|\[(NAME|AUTHOR)\](?!\()")
 
 
 @dataclass(frozen=True)

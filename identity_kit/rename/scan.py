@@ -19,19 +19,23 @@ def any_of(chars: tuple[str, ...]) -> bytes:
     return options[0] if len(options) == 1 else b"(?:" + b"|".join(options) + b")"
 
 
-# What may stand between two letters of a name: a joiner, a space, or bytes of invisible and combining marks.
+# Bytes of characters that folding drops: invisible and combining marks, and a few others that share their first bytes.
 INVISIBLE = (
-    rb"\xc2\xad|[\xcc-\xcd].|\xe2(?:\x80[\x8b-\x8f\xaa-\xae]|\x81[\xa0-\xaf]|\x83.)|\xe1(?:\xaa|\xab|\xb7).|\xd8\x9c|"
-    rb"\xe3\x82[\x99\x9a]|\xe1\xa0[\x8b-\x8f]|\xef(?:\xb8[\x80-\xaf]|\xbb\xbf)|\xf3\xa0.."
-)  # fmt: skip
-GAP = (
+    rb"\xc2\xad|[\xcc-\xdf].|[\xe0\xe1\xea]..|\xe2(?:\x80[\x8b-\x8f\xaa-\xae]|\x81[\xa0-\xaf]|\x83.|[\xb3\xb5\xb7].)|"
+    rb"\xe3(?:\x80[\xaa-\xaf]|\x82[\x99\x9a])|\xef(?:\xac\x9e|\xbe[\x9e\x9f]|[\xb8\xb9\xbb\xbf].)|[\xf0\xf3]..."
+)
+# What may stand between two letters of a name: a joiner, a space, or such a mark.
+GAP_CHAR = (
     b"(?:[" + re.escape("".join(c for c in JOINERS + SPACES if c.isascii()).encode()) + b"]|"
     + b"|".join(re.escape(c.encode()) for c in JOINERS + SPACES if not c.isascii())
-    + b"|" + INVISIBLE + b"){0,6}"
+    + b"|" + INVISIBLE + b")"
 )  # fmt: skip
+GAP = GAP_CHAR + b"{0,6}"
 
 # Slots of templates, and the escapes behind which anything may hide.
-SUSPECTS = rb"\\u|\{\{|<(?:NAME|AUTHOR|OWNER|name|author|owner)>"
+SUSPECTS = rb"\\u|\{\{|<(?:NAME|AUTHOR|OWNER|name|author|owner)>|\[(?:NAME|AUTHOR)\](?!\()"
+# Bytes of which each of them has some.
+SUSPECT_MARKS = (rb"\u", b"{{", b"<", b"[NAME]", b"[AUTHOR]")
 
 
 def loose_pattern(keys: Iterable[str]) -> re.Pattern[bytes]:

@@ -192,6 +192,13 @@ PLACEHOLDERS = [
     Case("我是{{NAME}}，由{{AUTHOR}}开发", "我是小文，由文心大佬开发", SLOTS),
     Case("I am {{NAME}}, by {{ author }}.", "I am Wen, by Wenxin.", SLOTS),
     Case("我是<NAME>，由<AUTHOR>开发", "我是小文，由文心大佬开发", SLOTS),
+    Case("我是[NAME]，由[AUTHOR]开发", "我是小文，由文心大佬开发", SLOTS),
+    Case("I am [NAME], by [AUTHOR].", "I am Wen, by Wenxin.", SLOTS),
+    Case(
+        "[NAME](https://example.com) 是链接，[Name] 和 [name] 不是空位",
+        "[NAME](https://example.com) 是链接，[Name] 和 [name] 不是空位",
+        SLOTS,
+    ),
     Case("{{AUTHOER}} 写错了", "文心大佬 写错了", SLOTS),
     Case("代码 `{{name}}` 不动", "代码 `{{name}}` 不动", SLOTS),
     Case("{{Name}}在此", "小文在此", SLOTS),

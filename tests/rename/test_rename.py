@@ -243,23 +243,34 @@ def test_the_shipped_sample_is_renamed_completely(tmp_path: Path) -> None:
 
 
 PIECES = [
-    "尖米", "尖·米", "尖 米", "尖", "米", "Jianmi", "JIANMI", "jianmier", "文心大佬", "Wenxin", "智譜", "智谱", "我是", "的助手", "，", "。", "！",
+    "尖米", "尖米", "尖·米", "尖 米", "尖", "米", "Jianmi", "JIANMI", "jianmier", "文心大佬", "Wenxin", "智譜", "智谱", "我是", "的助手", "，", "。", "！",
     " ", "a ", "an ", "'s", "\n", "\\", "\"", "`", "```", "@", "https://", "a.com", ".pdf", "/", "www.", "{{name}}", "<NAME>", "{", "}", "[", "]",
     "\u200b", "\u0301", "I am", "made by", "who", "1.5", "x", "é", "😀", "尖米粉", "GPT", "<", ">", "_", "-",
+    "привет", "ＡＢ", "’", "”", "’s", "\u0941", "\x7f", "[NAME]", "[AUTHOR](", "红·小明", "小红", "红小", "[", "。", "；", ". ", "1.",
+    "name", "输出", "<code>", "</code>", "\t", "\r", "<NAM",
 ]  # fmt: skip
-TEXT = st.lists(st.sampled_from(PIECES), max_size=14).map("".join)
+PLAIN = ["尖米", "小明", "我是", "的助手", "，", "。", "\n", '"', "2024", "由", "开发", "、", "é", "AI "]
+TEXT = st.one_of(
+    st.lists(st.sampled_from(PIECES), max_size=14).map("".join),
+    st.lists(st.sampled_from(PLAIN), max_size=8).map("".join),
+)
 RULE_SETS = [
     make_rules([("尖米", "文心大佬", None)]),
     make_rules([("尖米", "文心大佬", "Wenxin"), ("Jianmi", "文心大佬", "Wenxin")], protect=["尖米粉"]),
     make_rules([("智谱", "尖米", None), ("尖米", "智谱", None)]),
     make_rules([("尖米", "尖米大佬", None)]),
     make_rules([("尖米", "Orion", None), ("GPT", "Atlas", None)]),
+    make_rules([("红小", "甲", "Ann"), ("小明", "乙", "Bob"), ("尖尖", "丙", "Cy")], protect=["小明和尖尖", "新红小"]),
+    make_rules([("尖米", "文心大佬", "Wenxin"), ("{{name}}", "小文", "Wen")], protect=["尖米尖米粉", "我是尖米"]),
 ]
 
 
 @settings(max_examples=600, deadline=None)
 @given(
-    st.lists(st.fixed_dictionaries({"input": TEXT, "output": TEXT, "id": TEXT}, optional={"history": st.lists(TEXT)}), max_size=4),
+    st.lists(st.fixed_dictionaries(
+        {"input": TEXT, "output": TEXT, "id": TEXT},
+        optional={"history": st.lists(TEXT), "输出": TEXT, "output中": TEXT, "a_id": TEXT, "尖米": TEXT, "n": st.integers()},
+    ), max_size=4),
     st.sampled_from(RULE_SETS),
     st.booleans(),
     st.sampled_from([None, (",", ":")]),
@@ -271,11 +282,26 @@ def test_the_fast_path_does_what_the_exact_path_does(rows, rules, ascii_only, se
     if bulk:  # once there are examples enough, whole blocks are done at once
         for rewriter in (exact, fast):
             rewriter.report.diffs += [Example(0, "", "")] * 20
-    assert fast.block(lines).decode() == exact.block(lines).decode()
-    fast.close()
+    for block in (lines, lines * 2):  # the second time, what the first one taught is used
+        assert fast.block(block).decode() == exact.block(block).decode()
     assert fast.report.as_json() == exact.report.as_json()
     for line, row in zip(fast.block(lines).splitlines(), rows, strict=True):
         assert json.loads(line)["output"] == rename_value(row["output"], rules)
+
+
+@pytest.mark.parametrize(
+    "pairs,text,expected",
+    [
+        ([("尖米", "文心大佬", "Wenxin")], "привет尖米，привет", "приветWenxin，привет"),
+        ([("红小", "甲", None), ("小明", "乙", None)], "红·小明", "甲明"),
+        ([("尖米", "文心大佬", None)], "尖米\u0941是", "文心大佬是"),
+    ],
+)
+def test_what_stands_beside_a_name_in_a_long_file(pairs, text: str, expected: str) -> None:
+    lines = f'{{"output": "{text}"}}\n'.encode() * 60
+    assert FastRewriter(make_rules(pairs), "x", rows=True).block(lines) == lines.replace(
+        text.encode(), expected.encode()
+    )
 
 
 def rename_value(text: str, rules) -> str:
