@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -14,6 +13,7 @@ from identity_kit.export.card import named, write_card
 from identity_kit.export.folder import MANIFEST, atomic_folder, check_replaceable, readable
 from identity_kit.export.identity import scan_folder, set_template
 from identity_kit.files import read_json, sha256_file, write_json
+from identity_kit.models.adapters import quiet_adapters
 from identity_kit.ui import tr
 
 if TYPE_CHECKING:
@@ -188,8 +188,7 @@ def _with_adapter(model: Any, adapter: Path) -> Any:
                 raise _misfit(adapter, tr(f"底模没有 {path}", f"the base has no {path}"))
     _untie_if_changed(model, adapter)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet_adapters():
             return PeftModel.from_pretrained(model, str(adapter))
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -229,8 +228,7 @@ def _merge_layers(model: Any) -> tuple[int, Any]:
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     changed = 0
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with torch.no_grad(), quiet_adapters():
         for module in model.modules():
             if not isinstance(module, BaseTunerLayer):
                 continue

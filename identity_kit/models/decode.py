@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from identity_kit.errors import BadInput
+from identity_kit.models.adapters import quiet_adapters
 from identity_kit.models.device import best_device, best_dtype, give_back_memory
 from identity_kit.ui import tr
 
@@ -55,7 +56,8 @@ def load_model(
     if adapter is not None:
         from peft import PeftModel
 
-        model = PeftModel.from_pretrained(model, str(adapter))
+        with quiet_adapters():
+            model = PeftModel.from_pretrained(model, str(adapter))
     return model.to(device).eval(), tokenizer
 
 

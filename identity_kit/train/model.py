@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import torch
 
 from identity_kit.errors import BadInput, Stopped
+from identity_kit.models.adapters import quiet_adapters
 from identity_kit.models.device import best_device, best_dtype
 from identity_kit.train.recipe import Recipe
 from identity_kit.train.tokens import CHATML
@@ -128,8 +127,6 @@ def adapt(model: Any, tokenizer: Any, recipe: Recipe, folder: Path, *, start: Pa
     """
     import peft
 
-    # It says at every start that an inference kernel, which training does not use, is not installed.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     torch.manual_seed(recipe.seed)
     tokens = _new_control_tokens(model, tokenizer, recipe)
     if recipe.method == "full":
@@ -154,8 +151,7 @@ def adapt(model: Any, tokenizer: Any, recipe: Recipe, folder: Path, *, start: Pa
         config = peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=recipe.virtual_tokens)
     config.base_model_name_or_path = str(folder)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # peft's own use of what transformers renames
+        with quiet_adapters():
             adapted = peft.get_peft_model(model, config, autocast_adapter_dtype=False)
     except ValueError as error:
         names = sorted({n.rsplit(".", 1)[-1] for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)})
