@@ -175,8 +175,10 @@ def _load_base(folder: Path) -> Any:
 
 def _with_adapter(model: Any, adapter: Path) -> Any:
     """The base with the adapter on, after checking that every tensor of the adapter has its place in the base."""
-    from peft import PeftModel
     from safetensors import safe_open
+
+    with quiet_adapters():
+        from peft import PeftModel
 
     modules = {name for name, _ in model.named_modules()}
     with safe_open(adapter / "adapter_model.safetensors", framework="pt") as tensors:

@@ -54,9 +54,9 @@ def load_model(
         reason = str(error).strip().splitlines()[0]
         raise BadInput(tr(f"读不了模型：{reason}", f"cannot load the model: {reason}"), where=str(folder)) from error
     if adapter is not None:
-        from peft import PeftModel
-
         with quiet_adapters():
+            from peft import PeftModel
+
             model = PeftModel.from_pretrained(model, str(adapter))
     return model.to(device).eval(), tokenizer
 
