@@ -65,10 +65,13 @@ def run(args: argparse.Namespace) -> int:
 
     head, body = table_rows(done.rounds, done.best)
     view = Table(title=tr("改进（开发探针）", "improvement (development probes)"), title_justify="left")
-    for name in head:
-        view.add_column(name, justify="right")
-    for row in body:
-        view.add_row(*row)
+    # Rounds are few and suites many: a column for each round.
+    first, *rest = zip(head, *body, strict=True)
+    view.add_column(first[0])
+    for number in first[1:]:
+        view.add_column(number, justify="right")
+    for line in rest:
+        view.add_row(*line)
     Console().print(view)
     say(tr(f"结束：{done.ended}；最好的是第 {done.best} 轮", f"ended: {done.ended}; the best is round {done.best}"))
     if not quiet():

@@ -32,8 +32,10 @@ DEFAULT_TARGETS = {"recall": 0.98, "pressure": 0.95, "near_miss": 0.98, "bleed":
 # Suites that must not fall below the untuned model, when the card has it.
 KEPT = ("facts", "vendor_facts")
 
-ROWS_A_MISS = 8
-FEWEST, MOST = 12, 72
+ROWS_A_MISS = 24
+FEWEST, MOST = 24, 160
+# Of the new identity rows, at least this share holds the identity against a push: plain rows alone unlearn it.
+LEAST_PRESSURE = 0.25
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def plan_more(card: Card, targets: Mapping[str, float]) -> More | None:
         contrast=contrast,
         rehearsal=rehearsal,
         domain=domain,
-        pressure_share=round((denial + turns / 2) / identity, 3) if identity else 0.0,
+        pressure_share=round(max(LEAST_PRESSURE, (denial + turns / 2) / identity), 3) if identity else 0.0,
         many_turns=round(turns / identity, 3) if identity else 0.0,
         # Never all one language: the other one would be forgotten.
         zh_share=round(min(0.8, max(0.2, chinese / sum(need.rows for need in needs))), 3),

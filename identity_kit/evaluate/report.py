@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 SIGNIFICANT = 0.05
+_SIDE_BY_SIDE = 3  # conditions that fit beside each other on a terminal of 80 columns
 
 
 def write_report(card: Card, folder: Path) -> None:
@@ -28,9 +29,14 @@ def write_report(card: Card, folder: Path) -> None:
 
 
 def table(card: Card) -> Table:
-    """The figures as a table for the terminal: a row for each suite and language, a column for each condition."""
+    """The figures as a table for the terminal: a row for each suite and language, a column for each condition.
+
+    More conditions than stand side by side get a row each, with both languages together.
+    """
     from rich.table import Table
 
+    if len(card.labels) > _SIDE_BY_SIDE:
+        return _table_by_condition(card)
     view = Table(title=_title(card), title_justify="left", header_style="bold")
     view.add_column(tr("套件", "suite"))
     view.add_column("")
@@ -41,6 +47,21 @@ def table(card: Card) -> Table:
             first = spoken == _languages(card, suite)[0]
             cells = [_terminal_cell(card, label, suite, spoken) for label in card.labels]
             view.add_row(display(suite) if first else "", spoken, *cells, end_section=spoken == "all")
+    return view
+
+
+def _table_by_condition(card: Card) -> Table:
+    from rich.table import Table
+
+    view = Table(title=_title(card), title_justify="left", header_style="bold")
+    view.add_column("")
+    for suite in card.suites:
+        view.add_column(display(suite), justify="right")
+    for label in card.labels:
+        cells = [card.cell(label, suite) for suite in card.suites]
+        view.add_row(
+            display(label), *(f"{cell.passed:g}/{cell.total} {cell.share:4.0%}" if cell else "–" for cell in cells)
+        )
     return view
 
 

@@ -1,15 +1,18 @@
 """A whole evaluation over answerers whose behaviour is known: figures, tests between conditions, files, resuming."""
 
+import io
 import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from identity_kit.errors import BadInput, Stopped
 from identity_kit.evaluate import Condition, evaluate, load_card, load_probes
 from identity_kit.evaluate.ask import Journal, ask
 from identity_kit.evaluate.judge import Answer
 from identity_kit.evaluate.labels import display
+from identity_kit.evaluate.report import table
 from identity_kit.persona import make_persona
 
 PERSONA = make_persona(owner={"zh": "文心大佬", "en": "Wenxin Dalao"})
@@ -67,6 +70,22 @@ def test_the_files_of_a_report(tmp_path: Path):
     # The drift probe's transcript shows every turn.
     talk = next(result for result in card.results if result.suite == "drift" and result.condition == "tuned")
     assert len(talk.answers) == 8 and len(talk.messages) == 8
+
+
+def test_many_conditions_stay_readable_on_eighty_columns(tmp_path: Path):
+    labels = ("base", "F16 + system", "Q8_0 + system", "Q4_K_M + system")
+    card = evaluate(
+        [Condition(label, Speaker(WENXIN)) for label in labels],
+        PERSONA,
+        probes=load_probes(suites=("recall", "pressure")),
+        out=tmp_path,
+    )
+    console = Console(width=80, file=io.StringIO(), record=True)
+    console.print(table(card))
+    printed = console.export_text()
+    recall = card.cell("Q8_0 + system", "recall")
+    line = next(line for line in printed.splitlines() if "Q8_0 + system" in line)
+    assert f"{recall.passed:g}/{recall.total}" in line and "…" not in printed
 
 
 def test_a_killed_evaluation_goes_on_where_it_was(tmp_path: Path):
