@@ -23,6 +23,7 @@ from identity_kit.persona import Persona, save_persona
 from identity_kit.ui import say, tr
 
 if TYPE_CHECKING:
+    from identity_kit.check import Schedule
     from identity_kit.evaluate.card import Card
     from identity_kit.generate.settings import GenerateSettings
     from identity_kit.llm.endpoint import Endpoint
@@ -217,18 +218,23 @@ def generate_data(job: Job, out: Path) -> None:
         write(own_endpoint(server.base_url, name, server.slots))
 
 
-def _check(job: Job, data: Path) -> None:
-    from identity_kit.check import Schedule, check
+def schedule_of(recipe: Recipe) -> Schedule:
+    """What the data check needs to know of a recipe for its forecast."""
+    from identity_kit.check import Schedule
 
-    recipe = job.recipe
-    schedule = Schedule(
+    return Schedule(
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
         gradient_accumulation=recipe.gradient_accumulation,
         max_length=recipe.max_length,
         max_steps=recipe.max_steps or 0,
     )
-    audit = check(data, persona=job.persona, schedule=schedule)
+
+
+def _check(job: Job, data: Path) -> None:
+    from identity_kit.check import check
+
+    audit = check(data, persona=job.persona, schedule=schedule_of(job.recipe))
     errors = [issue for issue in audit.issues if issue.level == "error"]
     say(
         tr(

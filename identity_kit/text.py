@@ -66,13 +66,17 @@ def sentences(text: str) -> list[str]:
 
 
 def ends_properly(text: str) -> bool:
-    """Whether a reply looks finished: it ends in closing punctuation, a digit, code, or is a short phrase."""
+    """Whether a reply looks finished: it ends in closing punctuation, a digit, code, or with a short line.
+
+    A short last line, also the only one, is a phrase, a signature or a field rather than a sentence cut off.
+    """
     stripped = text.rstrip()
     if not stripped:
         return False
     if stripped[-1] in "。！？!?.…）)」』”\"'`】]}~～:：;；*|>" or not stripped[-1].isalnum():
         return stripped[-1] not in ",，、（(「『“【[{"
-    return len(stripped) <= 40 or stripped[-1].isdigit()
+    *earlier, last = stripped.rsplit("\n", 1)
+    return len(last) <= (24 if earlier else 40) or stripped[-1].isdigit()
 
 
 def width(text: str) -> int:

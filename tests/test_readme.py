@@ -31,6 +31,7 @@ def test_both_pages_show_the_same_commands():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2400)
 def test_the_commands_run_in_order(wenxin_run: Path):
     home = wenxin_run.parent.parent
     (home / "data").symlink_to(ROOT / "data")

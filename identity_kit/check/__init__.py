@@ -20,7 +20,7 @@ from identity_kit.persona import Persona, make_persona
 from identity_kit.text import shorten
 
 # What a complete identity answers; the names are those of the question banks.
-FACETS = ("name", "maker", "owner", "who", "abilities", "limits", "human", "base_model")
+FACETS = ("name", "maker", "owner", "who", "abilities", "limits", "human_or_machine", "base_model")
 _SHOWN = 60
 
 

@@ -37,9 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--recipe",
-        metavar="F.yaml",
-        type=Path,
-        help=tr("训练配方，用于预测", "the recipe that it will be trained with"),
+        metavar="NAME|F.yaml",
+        help=tr("用于预测的训练配方（默认 cpu-0.5b）", "the recipe that it will be trained with (cpu-0.5b)"),
     )
     parser.add_argument("--epochs", type=float, help=tr("轮数", "passes over the data"))
     parser.add_argument("--batch-size", type=int, help=tr("每步每卡的行数", "rows a step and device"))
@@ -98,9 +97,8 @@ def run(args: argparse.Namespace) -> int | None:
 def _schedule(args: argparse.Namespace) -> Schedule:
     from dataclasses import replace
 
-    from identity_kit.check import Schedule
-    from identity_kit.check.probes import schedule_from_recipe
+    from identity_kit.pipeline import schedule_of
+    from identity_kit.train.recipe import DEFAULT_RECIPE, load_recipe
 
-    schedule = schedule_from_recipe(args.recipe) if args.recipe else Schedule()
     given = {key: value for key in ("epochs", "batch_size") if (value := getattr(args, key)) is not None}
-    return replace(schedule, **given)
+    return replace(schedule_of(load_recipe(args.recipe or DEFAULT_RECIPE)), **given)

@@ -70,8 +70,8 @@ def run(args: argparse.Namespace) -> int:
     view.add_column(first[0])
     for number in first[1:]:
         view.add_column(number, justify="right")
-    for line in rest:
-        view.add_row(*line)
+    for cells in rest:
+        view.add_row(*cells)
     Console().print(view)
     say(tr(f"结束：{done.ended}；最好的是第 {done.best} 轮", f"ended: {done.ended}; the best is round {done.best}"))
     if not quiet():

@@ -222,11 +222,32 @@ def test_token_lengths_by_a_real_tokenizer(tmp_path: Path) -> None:
     assert audit.tokens == [15] and audit.exact_tokens and audit.counts == {"long": 1}
 
 
+def test_the_facets_looked_for_are_those_of_the_question_banks() -> None:
+    from identity_kit.check import FACETS
+
+    banks = [resource("data", "questions", f"identity.{language}.jsonl") for language in ("zh", "en")]
+    for bank in banks:
+        assert set(FACETS) <= {json.loads(line)["facet"] for line in bank.read_text("utf-8").splitlines()}
+
+
+def test_a_letter_ends_with_its_signature() -> None:
+    letter = "尊敬的社区主任：\n您好！小区东门的路灯坏了三天，夜里行走很不方便，请尽快派人修复。\n此致\n冯阳"
+    rows = [conversation(("user", "写封短信反映路灯坏了"), ("assistant", text)) for text in (letter, letter[:-7])]
+    assert [issue.row for issue in check(rows, PERSONA).issues if issue.kind == "cut"] == [2]
+
+
+def test_the_forecast_is_for_the_default_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "in.jsonl"
+    formats.write(source, [WHO] * 8, "messages")
+    main(["check", str(source), "--json", "--ui", "en"])
+    assert json.loads(capsys.readouterr().out)["forecast"]["steps"] == 2  # one pass in steps of four
+
+
 def test_unreadable_options_get_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, recipe = tmp_path / "in.jsonl", tmp_path / "r.yaml"
     formats.write(source, [WHO], "messages")
     recipe.write_text("epochs: many\n")
     assert main(["check", str(source), "--recipe", str(recipe), "--ui", "en"]) == 2
-    assert "epochs should be a positive number" in capsys.readouterr().err
+    assert "epochs" in capsys.readouterr().err
     assert main(["check", str(tmp_path / "none.jsonl"), "--ui", "en"]) == 2
     assert "no such file" in capsys.readouterr().err
