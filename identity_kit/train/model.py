@@ -125,7 +125,8 @@ def adapt(model: Any, tokenizer: Any, recipe: Recipe, folder: Path, *, start: Pa
         BadInput: target modules that the model has not, control tokens that it has no embeddings for, or an adapter
             to start with that is of another shape.
     """
-    import peft
+    with quiet_adapters():
+        import peft
 
     torch.manual_seed(recipe.seed)
     tokens = _new_control_tokens(model, tokenizer, recipe)
