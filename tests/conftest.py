@@ -13,6 +13,9 @@ from hypothesis import settings
 
 from identity_kit import ui
 
+# As the command does: threads that spin while they wait take the processors from each other.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 # The same examples every time where a verdict hangs on it; new ones on a developer's machine.
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
