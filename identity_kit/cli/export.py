@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quantize",
         metavar="Q",
-        default="Q4_K_M",
-        help=tr("GGUF 的量化，逗号分隔：", "GGUF types, comma-separated: ")
+        default="Q8_0",
+        help=tr("GGUF 的量化，逗号分隔（默认 Q8_0）：", "GGUF types, comma-separated (Q8_0): ")
         + "F16, Q8_0, Q6_K, Q5_K_M, Q4_K_M, Q4_K_S, Q3_K_M",
     )
     parser.add_argument(
@@ -116,6 +116,15 @@ def run(args: argparse.Namespace) -> int | None:
     )
     ui.say(tr(f"已导出到 {out}", f"exported to {out}"))
     code = _parity(args, out, source.persona) if args.parity else None
+    if not args.parity and args.format in ("gguf", "ollama") and set(quantisations) - {"F16", "Q8_0"}:
+        ui.say(
+            tr(
+                "四到六位的舍入可能让小模型变回原来的身份：加 --parity 在导出的引擎里再测一遍",
+                "rounding to fewer than eight bits can give a small model its old identity back: "
+                "--parity measures it in the export's own engine",
+            ),
+            style="yellow",
+        )
     address = None
     if args.push and not code:
         from identity_kit.export.push import push_folder

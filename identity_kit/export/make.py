@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from identity_kit.persona import Persona
 
 Format = Literal["hf", "adapter", "gguf", "ollama"]
+# Rounding to four bits takes most of a small model's tuning back, as `--parity` shows.
+DEFAULT_QUANTISATION = "Q8_0"
 FORMATS: tuple[Format, ...] = ("hf", "adapter", "gguf", "ollama")
 
 
@@ -31,7 +33,7 @@ def export_run(
     persona: Persona | None = None,
     base: Path | None = None,
     default_system: str | None = None,
-    quantisations: Sequence[str] = ("Q4_K_M",),
+    quantisations: Sequence[str] = (DEFAULT_QUANTISATION,),
 ) -> Path:
     """Export a run (or a model folder) to `out`, whole or not at all; returns `out`.
 

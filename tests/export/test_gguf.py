@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -129,3 +130,18 @@ def test_a_template_with_the_old_identity_is_not_converted(smollm_folder: Path, 
 
     with pytest.raises(BadInput, match=r"tokenizer\.chat_template.*Hugging Face"):
         write_gguf(smollm_folder, tmp_path, ("F16",), make_persona(owner="Wenxin", name="Xiaowen"))
+
+
+@pytest.mark.model
+def test_the_command_keeps_eight_bits_and_warns_below_them(
+    smollm_folder: Path, tmp_path: Path, idkit: Callable
+) -> None:
+    for arguments, name, warned in (
+        ((), "model-Q8_0.gguf", False),
+        (("--quantize", "Q4_K_M"), "model-Q4_K_M.gguf", True),
+    ):
+        out = tmp_path / name
+        done = idkit("export", smollm_folder, "--owner", "Wenxin", "--format", "gguf", *arguments, "-o", out)
+        assert done.returncode == 0, done.stderr
+        assert [path.name for path in out.glob("*.gguf")] == [name]
+        assert ("--parity measures it" in done.stderr) is warned

@@ -198,8 +198,9 @@ async def _export(request: web.Request) -> web.Response:
     arguments = ["export", str(folder), "--format", body["format"]]
     if body["format"] in ("gguf", "ollama"):
         from identity_kit.export.gguf import quantisation_names
+        from identity_kit.export.make import DEFAULT_QUANTISATION
 
-        names = quantisation_names(_word(body.get("quantize") or "Q4_K_M"))
+        names = quantisation_names(_word(body.get("quantize") or DEFAULT_QUANTISATION))
         label += "-" + "-".join(names)
         arguments += ["--quantize", ",".join(names)]
     await _start_job(request, folder, [*arguments, "-o", str(folder / "exports" / label)])

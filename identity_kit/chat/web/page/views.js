@@ -240,7 +240,7 @@ export function reportView(state) {
 export function exportView(state, refresh) {
   if (!state.merged) return h("p", { className: "card" }, t("noModel"));
   const format = h("select", { id: "x-format", onchange() { quantize.disabled = !["gguf", "ollama"].includes(format.value); } }, ["hf", "adapter", "gguf", "ollama"].map((value) => h("option", { value }, t("f_" + value))));
-  const quantize = h("select", { disabled: true }, ["Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "F16"].map((value) => h("option", { value }, value)));
+  const quantize = h("select", { disabled: true }, ["Q8_0", "F16", "Q6_K", "Q5_K_M", "Q4_K_M"].map((value) => h("option", { value }, value)));
   const button = h("button", { className: "main", type: "button", id: "x-start", onclick: acting(async () => { await api(`runs/${encodeURIComponent(state.name)}/export`, { format: format.value, quantize: quantize.value }); await refresh(); }) }, t("doExport"));
   const live = h("div");
   function update(now) {
