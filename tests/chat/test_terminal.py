@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import pty
@@ -56,6 +57,7 @@ class Terminal:
 
     def __init__(self, *words: str) -> None:
         self.shown = ""
+        self.decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a read may end within a character
         self.pid, self.handle = pty.fork()
         if self.pid == 0:
             os.environ.update(LANG="C.UTF-8", TERM="xterm", COLUMNS="80", IDKIT_UI="en")
@@ -67,7 +69,7 @@ class Terminal:
             assert time.monotonic() < deadline, f"no {pattern!r} in {self.shown[-2000:]!r}"
             if select.select([self.handle], [], [], 0.2)[0]:
                 try:
-                    self.shown += os.read(self.handle, 4096).decode("utf-8", errors="replace")
+                    self.shown += self.decoder.decode(os.read(self.handle, 4096))
                 except OSError:  # the other side is gone
                     break
         assert re.search(pattern, self.shown), self.shown[-2000:]
