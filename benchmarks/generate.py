@@ -49,15 +49,15 @@ def server(*options: str) -> Iterator[str]:
             process.kill()
 
 
-async def _many(count: int, ask: Callable[[int], Awaitable[Any]], at_once: int = IN_FLIGHT) -> None:
-    """`count` calls, `at_once` at a time."""
+async def _many(count: int, ask: Callable[[int], Awaitable[Any]]) -> None:
+    """`count` calls, IN_FLIGHT at a time."""
     numbers = iter(range(count))
 
     async def worker() -> None:
         for number in numbers:
             await ask(number)
 
-    await asyncio.gather(*(worker() for _ in range(at_once)))
+    await asyncio.gather(*(worker() for _ in range(IN_FLIGHT)))
 
 
 def _messages(number: int) -> list[dict[str, str]]:
@@ -70,13 +70,10 @@ async def ours(url: str, count: int) -> None:
     from identity_kit.llm.endpoint import Endpoint
     from identity_kit.llm.journal import Journal
 
-    # The client holds IN_FLIGHT at the server; as in `generate`, more rows than that are in work, being written to disk.
     endpoint = Endpoint(base_url=url, model="m", concurrency=IN_FLIGHT)
     with tempfile.TemporaryDirectory() as folder:
         async with Journal(Path(folder) / "journal.jsonl") as journal, Client(endpoint, journal, Meter()) as client:
-            await _many(
-                count, lambda n: client.ask(_messages(n), max_tokens=64, temperature=0.0), at_once=2 * IN_FLIGHT
-            )
+            await _many(count, lambda n: client.ask(_messages(n), max_tokens=64, temperature=0.0))
 
 
 async def bare(url: str, count: int) -> None:
