@@ -137,6 +137,11 @@ def frame(question: str) -> str:
     return next(name for name, pattern in _FRAMES if _compiled(pattern).search(question))
 
 
+def is_framed(facet: str, question: str) -> bool:
+    """Whether the answer may name the persona without a sentence about itself: a form, code, a headline."""
+    return facet == "task" or bool(frame(question))
+
+
 @functools.cache
 def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)

@@ -9,7 +9,7 @@ from typing import Any
 from identity_kit.conversation import Conversation, Message, Meta
 from identity_kit.generate import axes
 from identity_kit.generate.banks import questions
-from identity_kit.generate.compose import compose, compose_fact, frame
+from identity_kit.generate.compose import compose, compose_fact, is_framed
 from identity_kit.generate.gates import Checked, check_domain, check_identity, check_other, check_question
 from identity_kit.generate.plan import Ask, PlannedRow
 from identity_kit.generate.prompts import Prompts, persona_values
@@ -143,7 +143,7 @@ class Workshop:
 
     def _check(self, ask: Ask, question: str, answer: str, row: PlannedRow) -> Checked:
         others = tuple(filter(None, (ask.push.model, ask.push.vendor)))
-        framed = ask.facet == "task" or bool(frame(question))
+        framed = is_framed(ask.facet, question)
         return check_identity(self.persona, question, answer, row.language, ask.facet, framed=framed, others=others)
 
     async def _written_identity(self, row: PlannedRow) -> Draft:

@@ -91,6 +91,8 @@ class Recipe(BaseModel):
         problems = []
         if self.dora and self.method not in ("lora", "qlora"):
             problems.append(tr("dora 只能与 lora 或 qlora 同用", "dora goes with method lora or qlora only"))
+        if self.last_layers and not self.is_lora:
+            problems.append(tr("last_layers 只用于 LoRA", "last_layers is for LoRA only"))
         if self.loraplus_ratio != 1 and self.method not in ("lora", "qlora"):
             problems.append(tr("loraplus_ratio 只用于 LoRA", "loraplus_ratio is for LoRA only"))
         if self.stage == "dpo" and self.method in ("prompt", "prefix", "full"):

@@ -6,7 +6,7 @@ import pytest
 
 from identity_kit.claims import read_claims
 from identity_kit.generate.banks import answers, fill, questions, slots
-from identity_kit.generate.compose import compose_answer, frame
+from identity_kit.generate.compose import compose_answer, is_framed
 from identity_kit.generate.gates import check_identity, length
 from identity_kit.generate.plan import Ask, Push, pushed_in
 from identity_kit.persona import make_persona
@@ -67,7 +67,7 @@ def test_nearly_every_bank_question_gets_an_answer_and_every_answer_passes_the_g
             answer,
             language,
             ask.facet,
-            framed=ask.facet == "task" or bool(frame(ask.text)),
+            framed=is_framed(ask.facet, ask.text),
             others=(ask.push.model, ask.push.vendor),
         )
         assert checked.ok, (checked.reason, checked.detail, ask.text, answer)

@@ -223,7 +223,7 @@ def test_two_models_at_one_address_share_its_limits(tmp_path: Path) -> None:
         assert len(server.seen) > 60
 
 
-def kills(folder: Path, count: int, rows: int) -> None:
+def assert_kills_lose_nothing(folder: Path, count: int, rows: int) -> None:
     """Kill a run at random moments, then let it end; nothing acknowledged is lost or asked again."""
     import random
 
@@ -288,13 +288,13 @@ def kills(folder: Path, count: int, rows: int) -> None:
 
 
 def test_killed_a_few_times_nothing_is_lost_or_paid_twice(tmp_path: Path) -> None:
-    kills(tmp_path, 4, 300)
+    assert_kills_lose_nothing(tmp_path, 4, 300)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_killed_two_hundred_times_nothing_is_lost_or_paid_twice(tmp_path: Path) -> None:
-    kills(tmp_path, 200, 9000)
+    assert_kills_lose_nothing(tmp_path, 200, 9000)
 
 
 @pytest.mark.model

@@ -56,5 +56,7 @@ def test_an_unknown_recipe_names_the_nearest() -> None:
 def test_settings_that_do_not_go_together() -> None:
     with pytest.raises(BadInput, match="dora"):
         make_recipe(method="full", dora=True)
+    with pytest.raises(BadInput, match="last_layers"):
+        make_recipe(method="full", last_layers=4)
     with pytest.raises(BadInput, match="engine: fast"):
         make_recipe(engine="fast", dropout=0.1)
