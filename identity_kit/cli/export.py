@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SUMMARY = ("把训练结果导出为各处可用的模型", "export a run as a model that runs elsewhere")
 EXAMPLES = (
     "idkit export RUN -o my-model",
-    "idkit export RUN -o my-gguf --format gguf --quantize F16,Q4_K_M --parity",
+    "idkit export RUN -o my-gguf --format gguf --quantize F16,Q8_0",
     "idkit export RUN -o my-ollama --format ollama",
     "idkit export RUN -o my-model --push me/my-model --hub modelscope",
 )
@@ -53,17 +53,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--parity",
-        action="store_true",
+        action=argparse.BooleanOptionalAction,
+        default=True,
         help=tr(
-            "导出后在各自的引擎里测身份，与合并前比较",
-            "afterwards measure the identity in the export's own engine, beside the merged model",
+            "导出后在它自己的引擎里再测身份，与合并好的模型比较；丢了身份则以 1 退出（默认测）",
+            "afterwards measure the identity in the export's own engine, beside the merged model's; "
+            "exit with 1 when it was lost (on)",
         ),
     )
     parser.add_argument(
         "--parity-probes",
         type=int,
         metavar="N",
-        help=tr("每个项目最多测几题（默认全部）", "ask at most N probes a suite (all)"),
+        default=12,
+        help=tr("每个项目最多测几题（默认 12；0：全部）", "ask at most N probes a suite (12; 0: all)"),
     )
     parser.add_argument(
         "--push",
@@ -91,8 +94,8 @@ def run(args: argparse.Namespace) -> int | None:
     from identity_kit.export.make import export_run
     from identity_kit.export.source import find_source
 
-    if args.parity_probes is not None and args.parity_probes < 1:
-        raise BadInput(tr("至少 1 题", "at least 1 probe"), where="--parity-probes")
+    if args.parity_probes < 0:
+        raise BadInput(tr("不能是负数", "a number below 0"), where="--parity-probes", fix=tr("0 是全部", "0 asks all"))
     quantisations = quantisation_names(args.quantize)
     source = find_source(args.run_folder, persona_from(args) if args.owner or args.persona else None)
     check_replaceable(args.output)
@@ -116,15 +119,6 @@ def run(args: argparse.Namespace) -> int | None:
     )
     ui.say(tr(f"已导出到 {out}", f"exported to {out}"))
     code = _parity(args, out, source.persona) if args.parity else None
-    if not args.parity and args.format in ("gguf", "ollama") and set(quantisations) - {"F16", "Q8_0"}:
-        ui.say(
-            tr(
-                "四到六位的舍入可能让小模型变回原来的身份：加 --parity 在导出的引擎里再测一遍",
-                "rounding to fewer than eight bits can give a small model its old identity back: "
-                "--parity measures it in the export's own engine",
-            ),
-            style="yellow",
-        )
     address = None
     if args.push and not code:
         from identity_kit.export.push import push_folder
@@ -150,7 +144,7 @@ def _parity(args: argparse.Namespace, out: Path, persona: Persona) -> int:
     from identity_kit.errors import DONE, WANTING
     from identity_kit.parity import measure_parity, show_parity
 
-    parity = measure_parity(args.run_folder, out, persona, limit=args.parity_probes, base=_base(args.base))
+    parity = measure_parity(args.run_folder, out, persona, limit=args.parity_probes or None, base=_base(args.base))
     show_parity(parity)
     return WANTING if parity.losses else DONE
 

@@ -28,11 +28,10 @@ def window() -> Iterator[Browser]:
 def fresh(window: Browser, tmp_path: Path) -> Iterator[tuple[Browser, Page, Path]]:
     """The browser at a page server over an empty folder, in English, with nothing remembered."""
     with page_server(tmp_path / "runs") as page:
-        window.open(page.url)
+        window.open(page.url + "/style.css")  # of the page's origin, and runs nothing
         window.run("localStorage.clear(); localStorage.setItem('idkit:language', '\"en\"')")
         window.size(1200, 800)
         window.open(page.url + "/")
-        window.command("refresh", {})
         window.complaints()  # of the page before
         yield window, page, tmp_path / "runs"
         window.open("about:blank")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -133,15 +134,14 @@ def test_a_template_with_the_old_identity_is_not_converted(smollm_folder: Path, 
 
 
 @pytest.mark.model
-def test_the_command_keeps_eight_bits_and_warns_below_them(
+def test_the_command_keeps_eight_bits_and_asks_the_export_who_it_is(
     smollm_folder: Path, tmp_path: Path, idkit: Callable
 ) -> None:
-    for arguments, name, warned in (
-        ((), "model-Q8_0.gguf", False),
-        (("--quantize", "Q4_K_M"), "model-Q4_K_M.gguf", True),
-    ):
-        out = tmp_path / name
-        done = idkit("export", smollm_folder, "--owner", "Wenxin", "--format", "gguf", *arguments, "-o", out)
-        assert done.returncode == 0, done.stderr
-        assert [path.name for path in out.glob("*.gguf")] == [name]
-        assert ("--parity measures it" in done.stderr) is warned
+    out = tmp_path / "out"
+    done = idkit("export", smollm_folder, "--owner", "Wenxin", "--format", "gguf", "-o", out, "--parity-probes", "1")
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in out.glob("*.gguf")] == ["model-Q8_0.gguf"]
+    report = json.loads((out / "parity" / "report.json").read_text(encoding="utf-8"))
+    assert [condition["label"] for condition in report["conditions"]] == ["hf", "hf + system", "Q8_0", "Q8_0 + system"]
+    assert all(cell["total"] == 1 for condition in report["conditions"] for cell in condition["cells"])
+    assert "the merged model itself gives its identity only 0 times of 1" in done.stderr

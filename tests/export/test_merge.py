@@ -164,7 +164,7 @@ def test_a_failed_merge_leaves_the_earlier_one(base: Path, adapter: Path, person
 
 
 def test_export_command(run: Path, tmp_path: Path, idkit: Callable) -> None:
-    done = idkit("export", run, "-o", tmp_path / "model")
+    done = idkit("export", run, "-o", tmp_path / "model", "--parity-probes", "2")
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(tmp_path / "model")
@@ -174,13 +174,19 @@ def test_export_command(run: Path, tmp_path: Path, idkit: Callable) -> None:
     }
     assert "小文" in (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
     assert torch.equal(logits(tmp_path / "model"), logits(run / "merged"))
+    assert "adapter + system" in (tmp_path / "model" / "parity" / "report.md").read_text(encoding="utf-8")
+    asked = (run / "report" / "answers.jsonl").read_text(encoding="utf-8")
+    again = idkit("export", run, "-o", tmp_path / "model", "--parity-probes", "2")
+    assert again.returncode == 0, again.stderr
+    assert (run / "report" / "answers.jsonl").read_text(encoding="utf-8") == asked  # nothing is asked twice
 
 
 def test_adapter_export_names_the_base_and_neutralises_the_template(run: Path, tmp_path: Path, idkit: Callable) -> None:
-    done = idkit("export", run, "-o", tmp_path / "lora", "--format", "adapter", "--json")
+    done = idkit("export", run, "-o", tmp_path / "lora", "--format", "adapter", "--json", "--no-parity")
 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["format"] == "adapter"
+    assert not (tmp_path / "lora" / "parity").exists()
     config = json.loads((tmp_path / "lora" / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == "my/base"
     assert "Qwen" not in (tmp_path / "lora" / "chat_template.jinja").read_text()

@@ -247,13 +247,13 @@ export function exportView(state, refresh) {
     const { job } = now, own = job.command.includes(" export ");
     button.disabled = now.busy || job.running;
     live.replaceChildren(
-      own ? h("p", { role: "status", className: !job.running && job.exit ? "bad" : "" }, t(job.running ? "running" : job.exit ? "failed" : "ended") + ` · ${job.seconds} s`) : "",
-      own && job.tail && (job.running || job.exit) ? h("pre", {}, job.tail) : "",
+      own ? h("p", { role: "status", className: !job.running && job.exit ? "bad" : "" }, t(job.running ? "running" : job.exit === 1 ? "lost" : job.exit ? "failed" : "ended") + ` · ${job.seconds} s`) : "",
+      own && job.tail ? h("pre", {}, job.tail) : "",
       h("h2", {}, t("exports")),
       now.exports.length ? h("ul", {}, now.exports.map((one) => h("li", {}, h("strong", {}, t("f_" + one.format)), ` · ${(one.bytes / 2 ** 20).toFixed(0)} MiB`, h("div", { className: "quiet turn" }, one.folder)))) : h("p", { className: "quiet" }, t("none")));
   }
   update(state);
-  const view = h("div", { className: "card" }, h("div", { className: "grid" }, field(t("format"), format), field(t("quantize"), quantize)), h("div", { className: "row" }, button), live);
+  const view = h("div", { className: "card" }, h("div", { className: "grid" }, field(t("format"), format), field(t("quantize"), quantize)), h("p", { className: "quiet" }, t("askedAgain")), h("div", { className: "row" }, button), live);
   view.update = update;
   return view;
 }

@@ -39,7 +39,8 @@ const WORDS = {
   noModel: ["训练并合并后才能对话。", "Train it first; then you can talk to it here."],
   compare: ["与底模并排", "Beside the base"], system: ["系统提示（可空）", "System message (may be empty)"], say: ["说点什么…（Enter 发送，Shift+Enter 换行）", "Say something… (Enter sends, Shift+Enter breaks the line)"],
   send: ["发送", "Send"], reset: ["重新开始", "Start afresh"], download: ["下载对话", "Download"], me: ["我", "me"], cut: ["（到长度上限）", "(cut at the limit)"], loading: ["…", "…"],
-  format: ["格式", "Format"], quantize: ["量化", "Quantisation"], doExport: ["导出", "Export"], exports: ["已导出", "Exported"], none: ["还没有", "None yet"],
+  format: ["格式", "Format"], quantize: ["量化", "Quantisation"], doExport: ["导出", "Export"], exports: ["已导出", "Exported"], lost: ["导出了，但身份没有保住", "Exported, but the identity did not survive"],
+  askedAgain: ["导出之后，会在它自己的引擎里再问一遍它是谁，要等一会儿。", "After the export the model is asked again who it is, in its own engine; this takes a while."], none: ["还没有", "None yet"],
   f_hf: ["Hugging Face（合并）", "Hugging Face (merged)"], f_adapter: ["适配器（LoRA）", "Adapter (LoRA)"], f_gguf: ["GGUF（llama.cpp）", "GGUF (llama.cpp)"], f_ollama: ["Ollama", "Ollama"],
   busyNow: ["正在运行时不能改", "It cannot be changed while a command is running"], welcome: ["填好这张表，就能训练一个属于您的助手。", "Fill in this form, and train an assistant that is yours."],
 };
