@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from identity_kit.persona import Persona
 
 Format = Literal["hf", "adapter", "gguf", "ollama"]
-# Rounding to four bits takes most of a small model's tuning back, as `--parity` shows.
+# Rounding to four bits takes most of a small model's tuning back, as the parity table shows.
 DEFAULT_QUANTISATION = "Q8_0"
 FORMATS: tuple[Format, ...] = ("hf", "adapter", "gguf", "ollama")
 
