@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from identity_kit.models.server import LocalServer
 
 REFERENCE = "hf"
+WITH_SYSTEM = " + system"
 SLOTS, CONTEXT = 8, 1024
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A suite in which an export's share fell below the merged model's 95 % interval: which export, and in words."""
+
+    model: str
+    words: str
 
 
 @dataclass(frozen=True)
@@ -31,11 +40,11 @@ class Parity:
 
     Attributes:
         card: the report card; its baseline is the merged model without a system message.
-        losses: one line for each export and suite whose share fell below the merged model's 95 % interval.
+        losses: one for each condition and suite.
     """
 
     card: Card
-    losses: tuple[str, ...]
+    losses: tuple[Loss, ...]
 
 
 def measure_parity(
@@ -122,7 +131,7 @@ def _with_and_without_system(label: str, answer: Answerer, fingerprint: str) -> 
 
     return [
         Condition(label=label, answer=answer, fingerprint=fingerprint),
-        Condition(label=f"{label} + system", answer=answer, fingerprint=fingerprint, system=NEUTRAL_SYSTEM),
+        Condition(label=label + WITH_SYSTEM, answer=answer, fingerprint=fingerprint, system=NEUTRAL_SYSTEM),
     ]
 
 
@@ -177,21 +186,23 @@ class _Engines:
         return answer
 
 
-def find_losses(card: Card) -> Iterator[str]:
-    """A line for each condition and suite whose share is below the merged model's interval in the same setting."""
+def find_losses(card: Card) -> Iterator[Loss]:
+    """A loss for each condition and suite whose share is below the merged model's interval in the same setting."""
     for label in card.labels:
-        reference = f"{REFERENCE} + system" if label.endswith(" + system") else REFERENCE
+        model = label.removesuffix(WITH_SYSTEM)
+        reference = REFERENCE if label == model else REFERENCE + WITH_SYSTEM
         for suite in card.suites:
             own, whole = card.cell(label, suite), card.cell(reference, suite)
             if own is None or whole is None or label == reference or not own.total:
                 continue
             if own.passed / own.total < whole.low:
-                yield tr(
+                words = tr(
                     f"{label} 在 {suite} 上只有 {own.passed:g}/{own.total}，低于合并模型的区间 "
                     f"（{whole.passed:g}/{whole.total}，下限 {100 * whole.low:.0f}%）",
                     f"{label} keeps only {own.passed:g}/{own.total} of {suite}, below the merged model's interval "
                     f"({whole.passed:g}/{whole.total}, from {100 * whole.low:.0f} %)",
                 )
+                yield Loss(model, words)
 
 
 def show_parity(parity: Parity) -> None:
@@ -200,12 +211,19 @@ def show_parity(parity: Parity) -> None:
 
     console().print(table(parity.card))
     for loss in parity.losses:
-        say(loss, style="red")
+        say(loss.words, style="red")
     if parity.losses:
+        lost = list(dict.fromkeys(loss.model for loss in parity.losses))
+        models = dict.fromkeys(label.removesuffix(WITH_SYSTEM) for label in parity.card.labels)
+        kept = [model for model in models if model not in lost and model != REFERENCE]
         say(
             tr(
-                "导出后丢了身份：换更高的量化（Q8_0、F16），或多训练几步再导出",
-                "the identity did not survive the export: take a higher quantisation (Q8_0, F16), or train more steps and export again",
+                f"{'、'.join(lost)} 丢了身份" + (f"，{'、'.join(kept)} 还在" if kept else ""),
+                f"{', '.join(lost)} lost the identity" + (f", {', '.join(kept)} kept it" if kept else ""),
+            )
+            + tr(
+                "：换更高的量化（Q8_0、F16），或多训练几步再导出",
+                ": take a higher quantisation (Q8_0, F16), or train more steps and export again",
             ),
             style="red",
         )
