@@ -49,15 +49,15 @@ def server(*options: str) -> Iterator[str]:
             process.kill()
 
 
-async def _many(count: int, ask: Callable[[int], Awaitable[Any]]) -> None:
-    """`count` calls, IN_FLIGHT at a time."""
+async def _many(count: int, ask: Callable[[int], Awaitable[Any]], askers: int = IN_FLIGHT) -> None:
+    """`count` calls, `askers` at a time."""
     numbers = iter(range(count))
 
     async def worker() -> None:
         for number in numbers:
             await ask(number)
 
-    await asyncio.gather(*(worker() for _ in range(IN_FLIGHT)))
+    await asyncio.gather(*(worker() for _ in range(askers)))
 
 
 def _messages(number: int) -> list[dict[str, str]]:
@@ -73,7 +73,8 @@ async def ours(url: str, count: int) -> None:
     endpoint = Endpoint(base_url=url, model="m", concurrency=IN_FLIGHT)
     with tempfile.TemporaryDirectory() as folder:
         async with Journal(Path(folder) / "journal.jsonl") as journal, Client(endpoint, journal, Meter()) as client:
-            await _many(count, lambda n: client.ask(_messages(n), max_tokens=64, temperature=0.0))
+            # As in real use: a place whose answer is on its way to the disk is taken by the next.
+            await _many(count, lambda n: client.ask(_messages(n), max_tokens=64, temperature=0.0), 2 * IN_FLIGHT)
 
 
 async def bare(url: str, count: int) -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 
 from identity_kit.llm.endpoint import Endpoint
 from identity_kit.llm.errors import ProviderError
@@ -22,9 +23,13 @@ _BREAK_AFTER = 12
 
 
 class Limiter:
-    """Admission to one endpoint. `acquire` waits for a place; `succeeded` or `failed` gives it back.
+    """Admission to one endpoint. `acquire` waits for a place; `succeeded`, `failed` or `release` gives it back.
 
-    clock, sleep: seconds, monotonic; replaceable, so that hours can be simulated.
+    Who gives a place back hands it to the first that waits, there and then: an endpoint that bears 128 requests has 128
+    at every moment, however many ask.
+
+    clock: seconds, monotonic. later: calls a function after so many seconds. Both replaceable, so that hours can be
+    simulated.
     """
 
     def __init__(
@@ -32,9 +37,10 @@ class Limiter:
         endpoint: Endpoint,
         *,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        later: Callable[[float, Callable[[], None]], object] | None = None,
     ) -> None:
-        self._clock, self._sleep = clock, sleep
+        self._clock = clock
+        self._later = later or (lambda wait, call: asyncio.get_running_loop().call_later(wait, call))
         self.cap = max(1, endpoint.concurrency)
         self.limit = float(min(self.cap, _FIRST))
         self._threshold = float(self.cap)
@@ -45,8 +51,8 @@ class Limiter:
         self.tokens_rate = endpoint.tpm / 60 * MARGIN if endpoint.tpm else None
         self._next = self._next_tokens = clock()
         self.paused_until = 0.0
-        self._turn = asyncio.Lock()
-        self._freed = asyncio.Event()
+        self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
+        self._alarmed = False
         self._epoch, self._epoch_count = clock(), 0
         self._grown = clock()
         self._refused_until = 0.0
@@ -56,23 +62,46 @@ class Limiter:
 
     async def acquire(self, tokens: int = 0) -> None:
         """Wait for a place in flight, for the pace, for any pause; first come, first served."""
-        async with self._turn:
-            while True:
+        place = asyncio.get_running_loop().create_future()
+        self._waiting.append((place, tokens))
+        self._serve()
+        if place.done():
+            return
+        try:
+            await place
+        except asyncio.CancelledError:
+            if not place.cancelled():
+                # It was given in the very turn in which its owner was cancelled.
+                self.release()
+            raise
+
+    def _serve(self) -> None:
+        """Hand out places in the order they were asked for, until the limit, the pace or a pause says to wait."""
+        while self._waiting and self.in_flight < int(self.limit):
+            place, tokens = self._waiting[0]
+            if not place.cancelled():
                 wait = self._wait(tokens)
                 if wait > 0:
-                    await self._sleep(wait)
-                elif self.in_flight >= int(self.limit):
-                    self._freed.clear()
-                    await self._freed.wait()
-                else:
-                    break
-            now = self._clock()
-            if self.rate:
-                # Lost time is caught up within a fifth of a second, so that a late timer costs no throughput.
-                self._next = max(now - 0.2, self._next) + 1 / self.rate
-            if self.tokens_rate:
-                self._next_tokens = max(now - 1.0, self._next_tokens) + tokens / self.tokens_rate
-            self.in_flight += 1
+                    if not self._alarmed:
+                        self._alarmed = True
+                        self._later(wait, self._alarm)
+                    return
+                self._take(tokens)
+                place.set_result(None)
+            self._waiting.popleft()
+
+    def _alarm(self) -> None:
+        self._alarmed = False
+        self._serve()
+
+    def _take(self, tokens: int) -> None:
+        now = self._clock()
+        if self.rate:
+            # Lost time is caught up within a fifth of a second, so that a late timer costs no throughput.
+            self._next = max(now - 0.2, self._next) + 1 / self.rate
+        if self.tokens_rate:
+            self._next_tokens = max(now - 1.0, self._next_tokens) + tokens / self.tokens_rate
+        self.in_flight += 1
 
     def _wait(self, tokens: int) -> float:
         now = self._clock()
@@ -85,7 +114,7 @@ class Limiter:
 
     def succeeded(self, headers: Mapping[str, str] | None = None, tokens_over: int = 0) -> None:
         """A place comes back with an answer; `tokens_over` is how many more tokens it took than was guessed."""
-        self._back()
+        self.in_flight -= 1
         self._failures = self._refusals = 0
         self.breaks = 0
         self._epoch_count += 1
@@ -101,10 +130,20 @@ class Limiter:
             calm = min(120.0, now - self._epoch)
             self.rate *= 1 + (now - self._grown) * (0.0003 + 0.0002 * max(0.0, calm))
             self._grown = now
+        self._serve()
 
     def failed(self, error: ProviderError) -> None:
         """A place comes back with an error; slows down, pauses or breaks as its kind asks for."""
-        self._back()
+        self.in_flight -= 1
+        self._slow_down(error)
+        self._serve()
+
+    def release(self) -> None:
+        """A place comes back unused."""
+        self.in_flight -= 1
+        self._serve()
+
+    def _slow_down(self, error: ProviderError) -> None:
         now = self._clock()
         if error.kind in ("rate_limited", "overloaded"):
             self._refuse(error, now)
@@ -164,14 +203,6 @@ class Limiter:
         if tokens and tokens > 0:
             rate = tokens / 60 * MARGIN
             self.tokens_rate = min(self.tokens_rate, rate) if self._firm and self.tokens_rate else rate
-
-    def _back(self) -> None:
-        self.in_flight -= 1
-        self._freed.set()
-
-    def release(self) -> None:
-        """A place comes back unused."""
-        self._back()
 
 
 def _number(text: str | None) -> float | None:

@@ -50,17 +50,15 @@ class Wire:
         headers = {"Content-Type": "application/json", "User-Agent": f"identity-kit/{__version__}"}
         if endpoint.key:
             headers["Authorization"] = f"Bearer {endpoint.key.reveal()}"
-        # Our own limiter bounds what is in flight; sock_read ends a connection that went silent in mid-answer.
-        timeout = aiohttp.ClientTimeout(
-            total=endpoint.timeout, sock_connect=min(20.0, endpoint.timeout), sock_read=endpoint.timeout
-        )
+        # One timer a request: `total` also ends a connection that went silent in mid-answer.
+        timeout = aiohttp.ClientTimeout(total=endpoint.timeout, sock_connect=min(20.0, endpoint.timeout))
         self._session = aiohttp.ClientSession(
+            # Our own limiter bounds what is in flight.
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=25, ttl_dns_cache=300),
+            cookie_jar=aiohttp.DummyCookieJar(),
             headers=headers,
             timeout=timeout,
             proxy=_proxy(endpoint.base_url),
-            auto_decompress=True,
-            skip_auto_headers=("Accept",),
         )
         return self
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+from collections.abc import Callable
 
 import pytest
 
@@ -15,31 +16,33 @@ class Clock:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.sleepers: list[tuple[float, int, asyncio.Future]] = []
+        self.calls: list[tuple[float, int, Callable[[], None]]] = []
         self.count = 0
 
     def __call__(self) -> float:
         return self.now
 
+    def later(self, wait: float, call: Callable[[], None]) -> None:
+        self.count += 1
+        heapq.heappush(self.calls, (self.now + wait, self.count, call))
+
     async def sleep(self, wait: float) -> None:
         future = asyncio.get_running_loop().create_future()
-        self.count += 1
-        heapq.heappush(self.sleepers, (self.now + wait, self.count, future))
+        self.later(wait, lambda: None if future.done() else future.set_result(None))
         await future
 
     async def run(self, until: float) -> None:
-        while self.sleepers and self.sleepers[0][0] <= until:
-            for _ in range(6):
-                await asyncio.sleep(0)
-            if not self.sleepers or self.sleepers[0][0] > until:
-                break
-            at, _, future = heapq.heappop(self.sleepers)
-            self.now = at
-            if not future.done():
-                future.set_result(None)
-            for _ in range(6):
-                await asyncio.sleep(0)
+        while self.calls and self.calls[0][0] <= until:
+            self.now, _, call = heapq.heappop(self.calls)
+            call()
+            await turns()
         self.now = until
+
+
+async def turns() -> None:
+    """Let everybody run who can."""
+    for _ in range(6):
+        await asyncio.sleep(0)
 
 
 def simulate(
@@ -52,7 +55,7 @@ def simulate(
 
     async def go() -> None:
         nonlocal served, refused, bucket, filled
-        limiter = Limiter(endpoint, clock=clock, sleep=clock.sleep)
+        limiter = Limiter(endpoint, clock=clock, later=clock.later)
 
         async def worker() -> None:
             nonlocal served, refused, bucket, filled
@@ -74,8 +77,7 @@ def simulate(
                     )
 
         tasks = [asyncio.ensure_future(worker()) for _ in range(128)]
-        for _ in range(200):
-            await asyncio.sleep(0)
+        await turns()
         await clock.run(length)
         for task in tasks:
             task.cancel()
@@ -110,7 +112,7 @@ def test_tokens_a_minute_are_kept() -> None:
 
 def test_nothing_but_failures_open_the_breaker_and_a_success_closes_it() -> None:
     clock = Clock()
-    limiter = Limiter(Endpoint(base_url="http://x", model="m"), clock=clock, sleep=clock.sleep)
+    limiter = Limiter(Endpoint(base_url="http://x", model="m"), clock=clock, later=clock.later)
     for _ in range(12):
         limiter.in_flight += 1
         limiter.failed(ProviderError("server", "oops", status=500))
@@ -119,6 +121,131 @@ def test_nothing_but_failures_open_the_breaker_and_a_success_closes_it() -> None
     limiter.in_flight += 1
     limiter.succeeded()
     assert limiter.breaks == 0
+
+
+class Askers:
+    """Tasks that ask a limiter for a place, in order; `served` are those that have one."""
+
+    def __init__(self, concurrency: int, **fields) -> None:
+        self.clock = Clock()
+        endpoint = Endpoint(base_url="http://x", model="m", concurrency=concurrency, **fields)
+        self.limiter = Limiter(endpoint, clock=self.clock, later=self.clock.later)
+        self.limiter.limit = float(concurrency)
+        self.served: list[int] = []
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def come(self, count: int) -> None:
+        async def ask(number: int) -> None:
+            await self.limiter.acquire()
+            self.served.append(number)
+
+        self.tasks += [asyncio.ensure_future(ask(len(self.tasks) + n)) for n in range(count)]
+        await turns()
+
+
+def test_places_go_to_those_who_waited_longest() -> None:
+    async def go() -> None:
+        askers = Askers(3)
+        await askers.come(8)
+        assert askers.served == [0, 1, 2]
+        askers.limiter.succeeded()
+        # Whoever asks now finds the place taken by the one who waited.
+        await askers.come(1)
+        assert askers.served == [0, 1, 2, 3]
+        for _ in range(5):
+            askers.limiter.succeeded()
+        await turns()
+        assert askers.served == list(range(9))
+        assert askers.limiter.in_flight == 3
+
+    asyncio.run(go())
+
+
+def test_all_places_that_come_back_in_one_turn_are_taken_in_the_next() -> None:
+    async def go() -> None:
+        askers = Askers(128)
+        await askers.come(256)
+        for _ in range(128):
+            askers.limiter.succeeded()
+        assert askers.limiter.in_flight == 128
+        await asyncio.sleep(0)
+        assert len(askers.served) == 256
+
+    asyncio.run(go())
+
+
+def test_one_who_gives_up_waiting_takes_no_place() -> None:
+    async def go() -> None:
+        askers = Askers(1)
+        await askers.come(4)
+        askers.tasks[1].cancel()
+        await turns()
+        askers.limiter.succeeded()
+        # Number 2 has been given the place, but not yet run.
+        askers.tasks[2].cancel()
+        await turns()
+        assert askers.served == [0, 3]
+        assert askers.limiter.in_flight == 1
+        askers.limiter.succeeded()
+        assert askers.limiter.in_flight == 0
+
+    asyncio.run(go())
+
+
+def test_the_limit_shrinks_and_grows_while_many_wait() -> None:
+    async def go() -> None:
+        askers = Askers(10)
+        await askers.come(300)
+        assert len(askers.served) == 10
+        askers.limiter.failed(ProviderError("rate_limited", "slow", status=429, retry_after=2.0))
+        assert int(askers.limiter.limit) == 7
+        for _ in range(9):
+            askers.limiter.release()
+        await turns()
+        assert len(askers.served) == 10, "a place was given away during the pause"
+        await askers.clock.run(2.5)
+        assert askers.limiter.in_flight == 7
+        for _ in range(100):
+            askers.limiter.succeeded()
+            await askers.clock.run(askers.clock.now + 0.5)
+            assert askers.limiter.in_flight <= int(askers.limiter.limit) <= 10
+        assert askers.limiter.in_flight == 10
+        assert askers.served == list(range(len(askers.served)))
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("kind", ["server", "timeout", "malformed", "connection", "bad_request"])
+def test_a_place_that_an_error_gives_back_goes_to_the_next(kind) -> None:
+    async def go() -> None:
+        askers = Askers(1)
+        await askers.come(2)
+        askers.limiter.failed(ProviderError(kind, "oops"))
+        await turns()
+        assert askers.served == [0, 1]
+        assert askers.limiter.in_flight == 1
+
+    asyncio.run(go())
+
+
+def test_a_broken_endpoint_is_felt_out_by_one_of_those_who_wait() -> None:
+    async def go() -> None:
+        askers = Askers(12)
+        await askers.come(40)
+        for _ in range(12):
+            askers.limiter.failed(ProviderError("server", "oops", status=500))
+        await turns()
+        # Failing places went on to others until the breaker opened, and then to nobody.
+        waiting = len(askers.served)
+        while askers.limiter.in_flight:
+            askers.limiter.failed(ProviderError("server", "oops", status=500))
+        await turns()
+        assert len(askers.served) == waiting
+        await askers.clock.run(askers.limiter.paused_until + 0.1)
+        assert len(askers.served) == waiting + 1
+        assert askers.limiter.in_flight == 1
+
+    asyncio.run(go())
 
 
 @pytest.mark.parametrize(
