@@ -89,21 +89,24 @@ def _pattern(names: tuple[str, ...], own_owners: tuple[str, ...]) -> tuple[re.Pa
         who[_squeeze(as_view(owner))] = "own:owner"
     for name in names:
         who[_squeeze(as_view(name))] = "own:name"
-    # Grouped by first character, so that at each place only the names that can begin there are tried.
+    # Grouped by first character, which stands before all else: `re` then skips places where no name can begin.
     groups: dict[str, list[str]] = {}
     for squeezed in sorted(who, key=lambda squeezed: -len(squeezed)):
-        groups.setdefault(squeezed[0], []).append(_spelling_pattern(squeezed))
-    begins = "".join(re.escape(first) for first in groups)
-    branches = (f"(?={re.escape(first)})(?:{'|'.join(patterns)})" for first, patterns in groups.items())
-    return re.compile(f"(?=[{begins}])(?:{'|'.join(branches)})"), who
+        groups.setdefault(squeezed[0], []).append(_rest_pattern(squeezed))
+    branches = (f"{_first_pattern(first)}(?:{'|'.join(rests)})" for first, rests in groups.items())
+    return re.compile("|".join(branches)), who
 
 
 def _squeeze(view: str) -> str:
     return re.sub(r"[\s·・\-]+", "", view)
 
 
-def _spelling_pattern(squeezed: str) -> str:
-    body = r"[\s·・\-]*".join(re.escape(c) for c in squeezed)
-    before = r"(?<![a-z0-9])" if squeezed[0].isascii() and squeezed[0].isalnum() else ""
-    after = r"(?![a-z])" if squeezed[-1].isascii() and squeezed[-1].isalpha() else ""
-    return f"{before}{body}{after}"
+def _first_pattern(first: str) -> str:
+    """A name's first character, in no middle of a Latin word."""
+    inside = rf"(?<![a-z0-9]{re.escape(first)})" if first.isascii() and first.isalnum() else ""
+    return re.escape(first) + inside
+
+
+def _rest_pattern(squeezed: str) -> str:
+    rest = "".join(rf"[\s·・\-]*{re.escape(c)}" for c in squeezed[1:])
+    return rest + (r"(?![a-z])" if squeezed[-1].isascii() and squeezed[-1].isalpha() else "")

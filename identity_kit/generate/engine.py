@@ -221,8 +221,7 @@ class _Run:
                 judge=clients.get(id(judge)) if judge else None,
             )
             self._shown = Progress(sum(wanted.values()), meter=self.meter, clients=tuple(clients.values()))
-            names = (*self.persona.own_names(), *self.persona.own_owners())
-            seen = stack.enter_context(Seen(self.settings.near_duplicate, names))
+            seen = stack.enter_context(Seen(self.settings.near_duplicate))
             try:
                 await self._all(wanted, shop, seen, spool)
                 complete = not self.waiting

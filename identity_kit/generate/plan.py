@@ -312,7 +312,7 @@ def _language(nth: int, persona: Persona, settings: GenerateSettings, *, offset:
     if len(languages) == 1:
         return languages[0], nth
     # An even spread with a start of its own for each group, so that groups with one row do not all get the same.
-    start = random.Random(offset).random()
+    start = _start(offset)
     before = int(nth * settings.zh_share + start)
     if int((nth + 1) * settings.zh_share + start) > before:
         return "zh", before
@@ -320,8 +320,13 @@ def _language(nth: int, persona: Persona, settings: GenerateSettings, *, offset:
 
 
 def _spread(nth: int, share: float, salt: str) -> bool:
-    start = random.Random(salt).random()
+    start = _start(salt)
     return int((nth + 1) * share + start) > int(nth * share + start)
+
+
+@functools.lru_cache(maxsize=256)
+def _start(salt: str) -> float:
+    return random.Random(salt).random()
 
 
 def _system(index: int, settings: GenerateSettings, *, salt: str = "identity") -> SystemKind:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import itertools
 import math
-import re
 import sqlite3
-from collections import Counter
-from collections.abc import Iterable
 from types import TracebackType
 
-from identity_kit.generate.banks import answers, questions
-from identity_kit.text import ngrams, normalise, similarity
+import numpy as np
+from numpy.typing import NDArray
 
-_SLOT = re.compile(r"\{\{\w+\}\}")
-# Rare 3-grams that a candidate must share; more of them make the index larger and candidates fewer.
-_SHARED = 3
-# Candidates looked at for one text. Only stock phrases have more.
+from identity_kit.text import normalise, similarity
+
+_BANDS = 16
+# A pair that is just alike enough has a band in common with a chance of 1 - (1 - 0.3)^16 = 0.997.
+_BAND_CHANCE = 0.3
+_WIDEST = 12
+# Candidates looked at for one text, the likeliest first. Only a question that is asked over and over has more.
 _MOST = 100
 
 
@@ -26,23 +25,32 @@ class Seen:
     """The texts accepted so far, in groups; finds an earlier one that is the same or nearly.
 
     Texts are compared normalised (NFKC, lower case, letters and digits alone): equal ones are duplicates, and so are
-    those whose padded character 3-grams have a Jaccard similarity of at least `threshold`. Padding gives texts of two
-    or three Chinese characters 3-grams too. Of two texts so alike, the `n - ceil(threshold * n) + k`
-    rarest 3-grams of each have k in common (prefix filtering, Chaudhuri 2006), so that only rows with k rare 3-grams in
-    common and a like size are compared in full.
+    those whose padded character 3-grams have a Jaccard similarity of at least `threshold`, question and answer both.
+    Padding gives texts of two or three Chinese characters 3-grams too. Only rows whose questions share a band of their
+    MinHash signatures are compared in full (Broder 1997; banding as in Leskovec, Rajaraman & Ullman, Mining of Massive
+    Datasets, 3.4), so that a row costs the same however many came before it and whatever phrases they repeat. Answers
+    have no part in it: all of them name the same owner.
     """
 
-    def __init__(self, threshold: float, common: Iterable[str] = ()) -> None:
-        """`common` are texts that most rows hold, such as the persona's names: their 3-grams tell nothing apart."""
+    def __init__(self, threshold: float) -> None:
         self.threshold = threshold
-        self._common = _common_grams() + Counter({gram: 1_000 for text in common for gram in ngrams(text)})
+        width = _WIDEST if threshold >= 1 else int(math.log(_BAND_CHANCE) / math.log(threshold))
+        # Odd multipliers from a fixed seed: multiply-shift hashing, the same in every process.
+        chance = np.random.default_rng(0)
+        self._hashes = chance.integers(1 << 63, size=(_BANDS, min(_WIDEST, max(1, width))), dtype=np.uint64) * 2 + 1
+        self._mixers = chance.integers(1 << 63, size=self._hashes.shape, dtype=np.uint64) * 2 + 1
         # An empty name is SQLite's private temporary file, which goes with the connection.
         self._base = sqlite3.connect("", isolation_level=None)
         self._base.executescript(
             "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-6144; PRAGMA temp_store=FILE;"
             "CREATE TABLE texts (id INTEGER PRIMARY KEY, label TEXT, question TEXT, answer TEXT);"
-            "CREATE TABLE rare (gram INTEGER, size INTEGER, id INTEGER, PRIMARY KEY (gram, size, id)) WITHOUT ROWID;"
+            "CREATE TABLE bands (band INTEGER, id INTEGER, PRIMARY KEY (band, id)) WITHOUT ROWID;"
             "BEGIN"
+        )
+        self._look = (
+            "SELECT label, question, answer FROM texts JOIN (SELECT id, count(*) AS shared FROM bands"
+            f" WHERE band IN ({','.join('?' * _BANDS)}) GROUP BY id ORDER BY shared DESC, id LIMIT {_MOST}) USING (id)"
+            " ORDER BY shared DESC, id"
         )
 
     def __enter__(self) -> Seen:
@@ -54,68 +62,47 @@ class Seen:
         self._base.close()
 
     def add(self, group: str, label: str, question: str, answer: str = "") -> str | None:
-        """Take a text in; returns the label of the earlier one instead where it repeats that.
-
-        With an answer, both question and answer must be alike; the index is over questions.
-        """
-        plain_question, plain_answer = normalise(question), normalise(answer)
-        question_grams, answer_grams = _grams(plain_question), _grams(plain_answer)
-        size = len(question_grams)
-        rare = self._rarest(group, question_grams, size - math.ceil(self.threshold * size) + _SHARED)
-        for earlier, other_question, other_answer in self._candidates(rare, size):
-            if (
-                other_question == plain_question or similarity(question_grams, _grams(other_question)) >= self.threshold
-            ) and (other_answer == plain_answer or similarity(answer_grams, _grams(other_answer)) >= self.threshold):
+        """Take a text in; returns the label of the earlier one instead where it repeats that."""
+        question, answer = normalise(question), normalise(answer)
+        bands = self._bands(group, question)
+        for earlier, other_question, other_answer in self._base.execute(self._look, bands).fetchall():
+            if self._alike(question, other_question) and self._alike(answer, other_answer):
                 return str(earlier)
         row = self._base.execute(
-            "INSERT INTO texts (label, question, answer) VALUES (?, ?, ?)", (label, plain_question, plain_answer)
+            "INSERT INTO texts (label, question, answer) VALUES (?, ?, ?)", (label, question, answer)
         ).lastrowid
-        self._base.executemany("INSERT OR IGNORE INTO rare VALUES (?, ?, ?)", [(gram, size, row) for gram in rare])
+        self._base.executemany("INSERT OR IGNORE INTO bands VALUES (?, ?)", [(band, row) for band in bands])
         return None
 
-    def _rarest(self, group: str, grams: frozenset[str], count: int) -> list[int]:
-        """Hashes of the `count` 3-grams that come first when common ones are put last."""
-        common = self._common
-        hashed = sorted((common.get(gram, 0), _hash(gram)) for gram in grams)
-        salt = _hash(group)
-        return [number ^ salt for _, number in hashed[:count]]
+    def _alike(self, a: str, b: str) -> bool:
+        return a == b or similarity(_grams(a), _grams(b)) >= self.threshold
 
-    def _candidates(self, rare: list[int], size: int) -> list[tuple[str, str, str]]:
-        least, most = math.ceil(size * self.threshold), int(size / self.threshold)
-        marks = ",".join("?" * len(rare))
-        return self._base.execute(
-            f"SELECT label, question, answer FROM texts WHERE id IN (SELECT id FROM rare WHERE gram IN ({marks})"
-            " AND size BETWEEN ? AND ? GROUP BY id HAVING count(*) >= ? LIMIT ?)",
-            (*rare, least, most, min(_SHARED, least), _MOST),
-        ).fetchall()
-
-
-@functools.cache
-def _common_grams() -> Counter[str]:
-    """How many of the banks' questions and answer forms hold each 3-gram."""
-    counts: Counter[str] = Counter()
-    for language in ("zh", "en"):
-        forms = answers(language)  # type: ignore[arg-type]
-        shapes = (texts for facet in forms.facets.values() for texts in facet.values())
-        for form in itertools.chain(forms.identity, forms.offer, *shapes):
-            counts.update(ngrams(_SLOT.sub("", form)))
-    for bank in ("identity", "contrast", "ordinary"):
-        for language in ("zh", "en"):
-            for question in questions(bank, language):  # type: ignore[arg-type]
-                counts.update(ngrams(question.text))
-                for form in question.answers:
-                    counts.update(ngrams(_SLOT.sub("", form)))
-    return counts
+    def _bands(self, group: str, plain: str) -> list[int]:
+        """A text's bands, 63-bit numbers: each a hash of some of its signature's minima."""
+        # Each 3-gram as one number, three code points of 21 bits, with its bits mixed.
+        points = np.frombuffer(_padded(plain).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
+        codes: NDArray[np.uint64] = points[:-2] << np.uint64(42) | points[1:-1] << np.uint64(21) | points[2:]
+        codes ^= codes >> np.uint64(31)
+        codes *= np.uint64(0x9E3779B97F4A7C15)
+        codes ^= codes >> np.uint64(29)
+        minima = (codes[:, None, None] * self._hashes).min(axis=0)
+        minima ^= minima >> np.uint64(32)
+        bands = (minima * self._mixers).sum(axis=1, dtype=np.uint64) ^ np.uint64(_hash(group))
+        found: list[int] = (bands >> np.uint64(1)).tolist()
+        return found
 
 
-@functools.lru_cache(maxsize=20_000)
-def _hash(text: str) -> int:
-    """A 62-bit hash that is the same in every process."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 2
+def _padded(plain: str) -> str:
+    return f"^{plain}$".ljust(3)
 
 
-@functools.lru_cache(maxsize=2_000)
+@functools.lru_cache(maxsize=256)
 def _grams(plain: str) -> frozenset[str]:
     """The padded 3-grams of a text that is normalised already."""
-    padded = f"^{plain}$"
-    return frozenset(padded[i : i + 3] for i in range(max(1, len(padded) - 2)))
+    padded = _padded(plain)
+    return frozenset(padded[i : i + 3] for i in range(len(padded) - 2))
+
+
+def _hash(text: str) -> int:
+    """A 64-bit hash that is the same in every process."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
