@@ -2,8 +2,9 @@
 
 speed   a loopback server with 200 ms latency, 128 requests in flight: share of the ideal rate (640 a second) and
         processor time of the client a request, for this project's client (journal on disk included), the whole of
-        `generate` (prompts, gates, duplicate search, files), the OpenAI SDK on both its transports, bare aiohttp, and
-        ten threads without retries, the way of the XTuner course.
+        `generate` (prompts, gates, duplicate search, files), bare aiohttp (the ceiling), the OpenAI SDK on both its
+        transports, and ten threads without retries, the way of the XTuner course. Medians of several rounds in which
+        the ways take turns.
 limit   a server that lets 600 requests a minute through: share of that reached, share of answers that are 429, with the
         limit given as a flag, told in headers, and not told at all.
 memory  peak memory of the whole of `generate` at 10,000 and at 100,000 rows.
@@ -18,6 +19,7 @@ import asyncio
 import contextlib
 import json
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -154,6 +156,8 @@ WAYS: dict[str, Callable[[str, int], Any]] = {
     "10 threads, no retry": threads,
 }
 
+SHORTER = {"openai SDK, aiohttp": 4, "openai SDK, default": 4, "10 threads, no retry": 16}
+
 
 def one(way: str, url: str, count: int) -> None:
     """One way, once it is warm: its seconds and processor time a request, on stdout."""
@@ -174,19 +178,29 @@ def one(way: str, url: str, count: int) -> None:
 
 
 def _child(way: str, url: str, count: int) -> dict[str, Any]:
+    """`one` in a process of its own; its figures."""
     command = [sys.executable, __file__, "one", "--way", way, "--url", url, "--count", str(count)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        return {"way": way, "failed": done.stderr.strip().splitlines()[-1:]}
+        raise SystemExit(f"{way}: {done.stderr.strip()}")
     figures: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return figures
 
 
-def speed(count: int) -> None:
-    """Every way against the same server."""
+def speed(count: int, rounds: int) -> None:
+    """Every way in turn against the same server, several times over, since a machine's pace changes; the medians."""
+    found: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
     with server("--latency", str(LATENCY)) as url:
-        for way in WAYS:
-            print(json.dumps(_child(way, url, count // 8 if way.startswith("10 threads") else count)), flush=True)
+        for _ in range(rounds):
+            for way, figures in found.items():
+                # A slow way shows its rate in fewer requests.
+                figures.append(_child(way, url, count // SHORTER.get(way, 1)))
+                print(json.dumps(figures[-1]), file=sys.stderr, flush=True)
+    for way, figures in found.items():
+        medians = {
+            key: statistics.median(each[key] for each in figures) for key in ("per_second", "of_ideal", "cpu_ms")
+        }
+        print(json.dumps({"way": way, "rounds": rounds, **medians}), flush=True)
 
 
 def limit(seconds: float) -> None:
@@ -243,7 +257,8 @@ def main() -> None:
     """Run the benchmarks that were named, or all of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="*", default=["speed", "limit", "memory"])
-    parser.add_argument("--count", type=int, default=6400, help="requests of the speed run")
+    parser.add_argument("--count", type=int, default=12_800, help="requests of each speed run; slow ways take fewer")
+    parser.add_argument("--rounds", type=int, default=3, help="speed runs of each way, of which the median is told")
     parser.add_argument("--seconds", type=float, default=120.0, help="length of each limit run")
     parser.add_argument("--rows", type=int, nargs=2, default=(10_000, 100_000), help="the two sizes of the memory run")
     parser.add_argument("--way", help=argparse.SUPPRESS)
@@ -253,7 +268,7 @@ def main() -> None:
         one(args.way, args.url, args.count)
         return
     if "speed" in args.what:
-        speed(args.count)
+        speed(args.count, args.rounds)
     if "limit" in args.what:
         limit(args.seconds)
     if "memory" in args.what:

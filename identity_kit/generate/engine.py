@@ -35,6 +35,9 @@ from identity_kit.llm.limits import Limiter
 from identity_kit.persona import Persona
 from identity_kit.ui import say, tr
 
+# Rows planned and judged at a stretch before the answers that have come in meanwhile get their turn.
+_TURN = 8
+
 
 @dataclass(frozen=True)
 class GenerateResult:
@@ -262,6 +265,8 @@ class _Run:
         try:
             while accepted < count:
                 while len(work) < min(width, count - accepted) and tried < most:
+                    if tried % _TURN == 0:
+                        await asyncio.sleep(0)
                     row = next(rows, None)
                     if row is None:
                         most = tried
@@ -274,8 +279,6 @@ class _Run:
                 draft = item if isinstance(item, Draft) else await item
                 work.popleft()
                 accepted += self._settle(kind, row, draft, seen, spool)
-                if isinstance(item, Draft) and tried % 64 == 0:
-                    await asyncio.sleep(0)
         finally:
             tasks = [item for _, item in work if isinstance(item, asyncio.Task)]
             for task in tasks:
