@@ -17,8 +17,9 @@ _BANDS = 16
 # A pair that is just alike enough has a band in common with a chance of 1 - (1 - 0.3)^16 = 0.997.
 _BAND_CHANCE = 0.3
 _WIDEST = 12
-# Candidates looked at for one text, the likeliest first. Only a question that is asked over and over has more.
-_MOST = 100
+# Candidates looked at for one text, those first that share most bands. Only a question that is asked over and over has
+# more. After so many whose questions proved unlike, the rest share a band by chance.
+_MOST, _UNLIKE = 100, 12
 
 
 class Seen:
@@ -42,15 +43,14 @@ class Seen:
         # An empty name is SQLite's private temporary file, which goes with the connection.
         self._base = sqlite3.connect("", isolation_level=None)
         self._base.executescript(
-            "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-6144; PRAGMA temp_store=FILE;"
+            "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-2048; PRAGMA temp_store=FILE;"
             "CREATE TABLE texts (id INTEGER PRIMARY KEY, label TEXT, question TEXT, answer TEXT);"
             "CREATE TABLE bands (band INTEGER, id INTEGER, PRIMARY KEY (band, id)) WITHOUT ROWID;"
             "BEGIN"
         )
         self._look = (
-            "SELECT label, question, answer FROM texts JOIN (SELECT id, count(*) AS shared FROM bands"
-            f" WHERE band IN ({','.join('?' * _BANDS)}) GROUP BY id ORDER BY shared DESC, id LIMIT {_MOST}) USING (id)"
-            " ORDER BY shared DESC, id"
+            f"SELECT id FROM bands WHERE band IN ({','.join('?' * _BANDS)})"
+            f" GROUP BY id ORDER BY count(*) DESC, id LIMIT {_MOST}"
         )
 
     def __enter__(self) -> Seen:
@@ -65,8 +65,16 @@ class Seen:
         """Take a text in; returns the label of the earlier one instead where it repeats that."""
         question, answer = normalise(question), normalise(answer)
         bands = self._bands(group, question)
-        for earlier, other_question, other_answer in self._base.execute(self._look, bands).fetchall():
-            if self._alike(question, other_question) and self._alike(answer, other_answer):
+        unlike = 0
+        for candidate in self._base.execute(self._look, bands).fetchall():
+            earlier, other_question, other_answer = self._base.execute(
+                "SELECT label, question, answer FROM texts WHERE id = ?", candidate
+            ).fetchone()
+            if not self._alike(question, other_question):
+                unlike += 1
+                if unlike == _UNLIKE:
+                    break
+            elif self._alike(answer, other_answer):
                 return str(earlier)
         row = self._base.execute(
             "INSERT INTO texts (label, question, answer) VALUES (?, ?, ?)", (label, question, answer)

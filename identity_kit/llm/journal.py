@@ -28,7 +28,7 @@ class Journal:
         self.mended = 0
         self._base = sqlite3.connect("", isolation_level=None)
         self._base.executescript(
-            "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-2048;"
+            "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-1024;"
             "CREATE TABLE lines (key BLOB PRIMARY KEY, offset INTEGER) WITHOUT ROWID; BEGIN"
         )
         self._file = -1
