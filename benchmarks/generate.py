@@ -3,8 +3,8 @@
 speed   a loopback server with 200 ms latency, 128 requests in flight: share of the ideal rate (640 a second) and
         processor time of the client a request, for this project's client (journal on disk included), the whole of
         `generate` (prompts, gates, duplicate search, files), bare aiohttp (the ceiling), the OpenAI SDK on both its
-        transports, and ten threads without retries, the way of the XTuner course. Medians of several rounds in which
-        the ways take turns.
+        transports, ten threads without retries, the way of the XTuner course, and bespoke curator where `--curator`
+        names an interpreter that has it. Medians of several rounds in which the ways take turns.
 limit   a server that lets 600 requests a minute through: share of that reached, share of answers that are 429, with the
         limit given as a flag, told in headers, and not told at all.
 memory  peak memory of the whole of `generate` at 10,000 and at 100,000 rows.
@@ -18,6 +18,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -122,6 +123,31 @@ def threads(url: str, count: int) -> None:
         )
 
 
+def curator(url: str, count: int) -> None:
+    """Bespoke curator with its cache, viewer and telemetry off."""
+    os.environ |= {"TELEMETRY_ENABLED": "0", "CURATOR_DISABLE_CACHE": "1", "CURATOR_VIEWER": "0"}
+    os.environ["OPENAI_API_KEY"] = "none"
+    from bespokelabs import curator
+    from datasets import Dataset
+
+    class Asker(curator.LLM):  # type: ignore[misc]
+        def prompt(self, row: dict[str, Any]) -> Any:
+            return row["question"]
+
+        def parse(self, row: dict[str, Any], response: str) -> dict[str, str]:
+            return {"answer": response}
+
+    limits = {"max_requests_per_minute": 10**6, "max_tokens_per_minute": 10**9, "max_concurrent_requests": IN_FLIGHT}
+    asker = Asker(
+        model_name="m",
+        backend="openai",
+        backend_params={"base_url": url, **limits},
+        generation_params={"max_tokens": 64, "temperature": 0.0},
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        asker(Dataset.from_list([{"question": _messages(n)[0]["content"]} for n in range(count)]), working_dir=folder)
+
+
 def whole(url: str, count: int) -> None:
     """All of `generate`: identity rows with question and answer written by the endpoint."""
     from identity_kit.generate import GenerateSettings, generate
@@ -154,9 +180,10 @@ WAYS: dict[str, Callable[[str, int], Any]] = {
     "openai SDK, aiohttp": lambda url, count: asyncio.run(sdk(url, count, fast=True)),
     "openai SDK, default": lambda url, count: asyncio.run(sdk(url, count, fast=False)),
     "10 threads, no retry": threads,
+    "curator": curator,
 }
 
-SHORTER = {"openai SDK, aiohttp": 4, "openai SDK, default": 4, "10 threads, no retry": 16}
+SHORTER = {"openai SDK, aiohttp": 4, "openai SDK, default": 4, "10 threads, no retry": 16, "curator": 4}
 
 
 def one(way: str, url: str, count: int) -> None:
@@ -177,9 +204,9 @@ def one(way: str, url: str, count: int) -> None:
     print(json.dumps(figures), flush=True)
 
 
-def _child(way: str, url: str, count: int) -> dict[str, Any]:
+def _child(way: str, url: str, count: int, python: str = sys.executable) -> dict[str, Any]:
     """`one` in a process of its own; its figures."""
-    command = [sys.executable, __file__, "one", "--way", way, "--url", url, "--count", str(count)]
+    command = [python, __file__, "one", "--way", way, "--url", url, "--count", str(count)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{way}: {done.stderr.strip()}")
@@ -187,14 +214,15 @@ def _child(way: str, url: str, count: int) -> dict[str, Any]:
     return figures
 
 
-def speed(count: int, rounds: int) -> None:
+def speed(count: int, rounds: int, curator_python: str | None) -> None:
     """Every way in turn against the same server, several times over, since a machine's pace changes; the medians."""
-    found: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
+    found: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS if way != "curator" or curator_python}
     with server("--latency", str(LATENCY)) as url:
         for _ in range(rounds):
             for way, figures in found.items():
                 # A slow way shows its rate in fewer requests.
-                figures.append(_child(way, url, count // SHORTER.get(way, 1)))
+                python = curator_python if way == "curator" and curator_python else sys.executable
+                figures.append(_child(way, url, count // SHORTER.get(way, 1), python))
                 print(json.dumps(figures[-1]), file=sys.stderr, flush=True)
     for way, figures in found.items():
         medians = {
@@ -259,6 +287,7 @@ def main() -> None:
     parser.add_argument("what", nargs="*", default=["speed", "limit", "memory"])
     parser.add_argument("--count", type=int, default=12_800, help="requests of each speed run; slow ways take fewer")
     parser.add_argument("--rounds", type=int, default=3, help="speed runs of each way, of which the median is told")
+    parser.add_argument("--curator", metavar="PYTHON", help="an interpreter that has bespokelabs-curator")
     parser.add_argument("--seconds", type=float, default=120.0, help="length of each limit run")
     parser.add_argument("--rows", type=int, nargs=2, default=(10_000, 100_000), help="the two sizes of the memory run")
     parser.add_argument("--way", help=argparse.SUPPRESS)
@@ -268,7 +297,7 @@ def main() -> None:
         one(args.way, args.url, args.count)
         return
     if "speed" in args.what:
-        speed(args.count, args.rounds)
+        speed(args.count, args.rounds, args.curator)
     if "limit" in args.what:
         limit(args.seconds)
     if "memory" in args.what:

@@ -331,7 +331,8 @@ def _mark(raw: bytes) -> str:
 
 def _reply(text: str, finish: str, raw: bytes) -> bytes:
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
-    usage = {"prompt_tokens": 40 + len(raw) // 4, "completion_tokens": 40}
+    asked = 40 + len(raw) // 4
+    usage = {"prompt_tokens": asked, "completion_tokens": 40, "total_tokens": asked + 40}
     return json.dumps({"id": _mark(raw), "model": "loopback-1", "choices": [choice], "usage": usage}).encode()
 
 
@@ -344,7 +345,8 @@ def _as(text: str, answer: str) -> str:
 
 def _sensible(raw: bytes) -> str:
     """An answer that passes the gates, the same for the same request, unlike that of any other."""
-    prompt = json.loads(raw)["messages"][-1]["content"]
+    # Some clients send no message at all at first, to see the limits in the headers.
+    prompt = next((message["content"] for message in reversed(json.loads(raw)["messages"])), "")
     chance = random.Random(_mark(raw))
     chinese = bool(re.search(r"[一-鿿]{4}", prompt)) and "One JSON object" not in prompt
     tail = "".join(chance.choices(_CHARS, k=14)) if chinese else " ".join(chance.choices(_WORDS, k=9))
