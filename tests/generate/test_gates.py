@@ -2,9 +2,11 @@
 
 import pytest
 
+from identity_kit.generate.banks import questions
 from identity_kit.generate.gates import check_domain, check_identity, check_other, check_question, cut_back
 from identity_kit.generate.similar import Seen
 from identity_kit.persona import make_persona
+from identity_kit.text import ngrams, similarity
 
 PERSONA = make_persona(owner={"zh": "青禾书店", "en": "Greenfield Books"}, name={"zh": "小禾", "en": "Hetty"})
 
@@ -107,3 +109,25 @@ def test_near_duplicates_are_found_among_many_and_memory_is_not_asked_for() -> N
         # The last of thirty characters changed: 28 of 32 3-grams in common, 0.875.
         changed = [seen.add("zh", "x", text[:-1] + "哈", text[::-1]) for text in texts[:300]]
     assert sum(found is not None for found in changed) >= 290
+
+
+@pytest.mark.parametrize("threshold", [0.6, 0.85])
+def test_a_question_with_a_letter_changed_is_found_among_many_that_close_alike(threshold: float) -> None:
+    import random
+
+    chance = random.Random(0)
+    banks = (*questions("ordinary", "zh"), *questions("ordinary", "en"))
+    texts = [f"{question.text} 你说呢，what do you say?" for question in banks]
+    with Seen(threshold) as seen:
+        kept = [text for text in texts if seen.add("all", text, text, "好的") is None]
+        missed = tried = 0
+        for text in kept:
+            place = chance.randrange(len(text))
+            changed = f"{text[:place]}哈{text[place + 1 :]}"
+            if similarity(ngrams(text), ngrams(changed)) >= threshold:
+                tried += 1
+                missed += seen.add("all", "new", changed, "好的") is None
+        # With an answer of its own, the same question makes another row.
+        assert all(seen.add("all", "other", text, f"{n}，这是另一个回答") is None for n, text in enumerate(kept))
+    assert tried > 100
+    assert missed <= tried // 100
