@@ -35,8 +35,10 @@ class Rewriter:
         """One block, renamed.
 
         Raises:
-            BadInput: a line with a name that is not JSON or not UTF-8, with its number.
+            BadInput: a line that is not a JSON object or not UTF-8, with its number.
         """
+        if self.rows:
+            self._check_lines(block)
         pieces: list[bytes] = []
         done = 0
         counted, lines = 0, self.report.lines
@@ -63,9 +65,13 @@ class Rewriter:
         """One line, renamed, or None when nothing changes. `key` is the last key on the lines before it."""
         where = f"{self.path}:{number}"
         text = decode_line(raw, where)
-        if self.rows and text.strip():
-            check_json(text, where)
         return self.record(text, json_findings(text, self.rules, where, key=key), number)
+
+    def _check_lines(self, block: bytes) -> None:
+        for number, raw in enumerate(block.split(b"\n"), start=self.report.lines + 1):
+            text = decode_line(raw, f"{self.path}:{number}")
+            if text.strip():
+                check_json(text, f"{self.path}:{number}")
 
     def record(self, text: str, parts: Iterable[FieldFindings], number: int) -> bytes | None:
         """A line's text with what was found in it applied and counted, or None when nothing changes."""
@@ -121,7 +127,12 @@ def check_json(text: str, where: str) -> None:
 
         value = parse_json(text.strip("\r\n"), where)
     if not isinstance(value, dict):
-        raise BadInput(tr("应为 JSON 对象 {…}", "expected a JSON object {…}"), where=where)
+        raise not_an_object(where)
+
+
+def not_an_object(where: str) -> BadInput:
+    """The error for a line of another kind."""
+    return BadInput(tr("应为 JSON 对象 {…}", "expected a JSON object {…}"), where=where)
 
 
 def blocks_of(stream: IO[bytes], start: int, end: int, *, size: int = BLOCK) -> Iterator[bytes]:
