@@ -49,6 +49,10 @@ _MEANS_NOTHING = r"\n0-9 \",:;!?()+\-*=%#$&|^_}\]'>\x7f"
 _DOTTED = re.compile(rf"\.(?=[a-z0-9中公])(?:{EXTENSIONS}|{TOP_DOMAINS})(?![A-Za-z0-9])")
 _LETTER = re.compile("[A-Za-z]")
 _ARTICLE = re.compile("[AaNn][ \u00a0]+\x7f")
+# Of prose, for bytes: what it may be made of, and the ends of sentences.
+_PROSE = bytes(i for i in range(128) if re.fullmatch(rf"[{_MEANS_NOTHING}A-Za-z.'\\]", chr(i)) and chr(i) not in '"\x7f')
+_LETTER_BYTE = re.compile(rb"[A-Za-z]")
+_ENDS = tuple(end.encode() for end in "。！？；!?;")
 _MOST_SHAPES = 20_000
 _LONG = 300  # characters of a shape
 
@@ -91,35 +95,36 @@ class FastRewriter(Rewriter):
         if EDGE in block or not _well_formed(block):
             return super().block(block)
         marked = self.marker.mark(block)
-        shapes = marked.translate(None, _NOT_ASCII)
-        if any(mark in shapes for mark in SUSPECT_MARKS):
+        shape_of, seen = self._shapes(marked)
+        unseen = b"\n".join([shape for shape, plain in zip(shape_of, seen, strict=True) if plain is None])
+        if any(mark in unseen for mark in SUSPECT_MARKS):
             marked = _SUSPECT.sub(LOOK.replace(b"\\", rb"\\") + rb"\g<0>", marked)
-            shapes = marked.translate(None, _NOT_ASCII)
-        shape_of = shapes.split(b"\n")
-        seen = self._in_bulk(marked, shapes, shape_of)
+            shape_of, seen = self._shapes(marked)
+        self._count_seen(seen)
         pieces = marked.split(EDGE)
         self._by_line(pieces, shape_of, seen)
         self.report.lines += len(shape_of) - (not shape_of[-1])
         return self.marker.rename(pieces)
 
-    def _in_bulk(self, marked: bytes, shapes: bytes, shape_of: list[bytes]) -> list[Plain | None]:
-        """Counts the lines whose shapes are known to be plain; returns which they are. Nothing here is done by the line.
+    def _shapes(self, marked: bytes) -> tuple[list[bytes], list[Plain | None]]:
+        """The shape of each line of a block, and which are known to be plain. Nothing here is done by the line.
 
         What `Plain.fields` asks of each line is asked of the block: a line cannot have more of them than its shape.
         """
-        nothing: list[Plain | None] = [None] * len(shape_of)
-        if len(self.report.diffs) < SHOWN:
-            return nothing
-        seen = list(map(self.shapes.get, shape_of))
+        shapes = marked.translate(None, _NOT_ASCII)
+        shape_of = shapes.split(b"\n")
+        if len(self.report.diffs) >= SHOWN:
+            seen = list(map(self.shapes.get, shape_of))
+            fields = {field for plain in set(seen) if plain for field, _ in plain.fields}
+            if all(marked.count(field) == shapes.count(field) for field in fields):
+                return shape_of, seen
+        return shape_of, [None] * len(shape_of)
+
+    def _count_seen(self, seen: list[Plain | None]) -> None:
         tallies: Counter[Any] = Counter(seen)
-        tallies.pop(None, None)
-        tallies.pop(_UNTOUCHED, None)
-        fields = {field for plain in tallies for field, _ in plain.fields}
-        if any(marked.count(field) != shapes.count(field) for field in fields):
-            return nothing
         for plain, times in tallies.items():
-            self._count(plain, times)
-        return seen
+            if plain is not None and plain is not _UNTOUCHED:
+                self._count(plain, times)
 
     def _by_line(self, pieces: list[bytes], shape_of: list[bytes], seen: list[Plain | None]) -> None:
         """Judges the lines that are not `seen`; one that takes the exact path is put back with its marks emptied.
@@ -140,7 +145,7 @@ class FastRewriter(Rewriter):
             edges = shape.count(EDGE)
             if not edges:
                 if len(shape) <= _LONG:
-                    self._keep(shape, _UNTOUCHED)
+                    _keep(self.shapes, shape, _UNTOUCHED)
                 continue
             last = first + edges
             start = pieces[first].rfind(b"\n") + 1
@@ -156,19 +161,14 @@ class FastRewriter(Rewriter):
 
     def _renamed(self, line: bytes, shape: bytes, number: int) -> bytes | None:
         """A marked line, renamed; None when it is enough to rename its marks."""
-        plain = self._plain_by_shape(shape)
-        if plain is None or not plain.fits(line):
-            plain = None if LOOK in shape else self._judge(line, of_shape=False)
+        plain = None
+        if LOOK not in shape:
+            plain = self._plain_by_shape(shape, line)
+            plain = plain or self._plain_by_shape(*self._without_prose(shape, line)) or self._judge(line, None)
         if plain is not None and len(self.report.diffs) >= SHOWN:
             self._count(plain, 1)
             return None
         return self._by_value(line, number) or self._by_exact_path(line, number)
-
-    def _keep(self, shape: bytes, plain: Plain | None) -> Plain | None:
-        if len(self.shapes) >= _MOST_SHAPES:
-            self.shapes.clear()
-        self.shapes[shape] = plain
-        return plain
 
     def _by_exact_path(self, line: bytes, number: int) -> bytes:
         """A marked line by the exact path; as it was when nothing changes."""
@@ -208,26 +208,48 @@ class FastRewriter(Rewriter):
         for (name, field), count in plain.counts:
             self.report.changed[self.marker.names[name][1].text][field] += count * times
 
-    def _plain_by_shape(self, shape: bytes) -> Plain | None:
+    def _plain_by_shape(self, shape: bytes, line: bytes) -> Plain | None:
         """What is renamed in lines of a shape, kept for the next one. A long shape is prose, and will not come again."""
-        if len(shape) > _LONG or LOOK in shape:
+        if len(shape) > _LONG:
             return None
-        if shape in self.shapes:
-            return self.shapes[shape]
-        return self._keep(shape, self._judge(shape, of_shape=True))
+        if shape not in self.shapes:
+            _keep(self.shapes, shape, self._judge(shape, self.plain))
+        plain = self.shapes[shape]
+        return plain if plain and plain.fits(line) else None
 
-    def _judge(self, line: bytes, *, of_shape: bool) -> Plain | None:
+    def _without_prose(self, shape: bytes, line: bytes) -> tuple[bytes, bytes]:
+        """Both without the words between the last mark and the end of its value, if these mean nothing."""
+        start, begin = shape.rfind(EDGE) + 1, line.rfind(EDGE) + 1
+        stop, end = shape.find(b'"', start), line.find(b'"', begin)
+        letters, words = shape[start:stop], line[begin:end]
+        new_lines = words.count(b"\\n")
+        if (
+            letters.translate(None, _PROSE)
+            or letters.count(b"\\") != new_lines
+            or letters.count(b".") != words.count(b". ") + words.endswith(b".") + (new_lines and words.count(b".\\n"))
+            or (self.rules.per_language and not _sentence_ends_first(words))
+        ):
+            return shape, line
+        return shape[:start] + shape[stop:], line[:begin] + line[end:]
+
+    def _judge(self, line: bytes, plain: re.Pattern[str] | None) -> Plain | None:
         """What is renamed in a line, judged by itself or by its shape alone; None when that does not tell.
+
+        Args:
+            plain: what a value of a shape must be; None for a line.
 
         A key that comes twice in an object hides a value, so the marks that were met are counted against all.
         """
-        if LOOK in line or (of_shape and line.count(b"\\") != line.count(b"\\n") + line.count(b'\\"')):
+        if plain and line.count(b"\\") != line.count(b"\\n") + line.count(b'\\"'):
             return None
         counts: dict[tuple[int, str], int] = {}
         edges = line.count(EDGE)
         marks = edges // 2
         for field, text in _marked_values(_parsed(line)):
-            if left_alone(field) or not (self._plain_shape(field, text) if of_shape else self._plain_text(text)):
+            # a mark with `~` is no part of a plain shape
+            if not (_FIELD.fullmatch(field) and plain.fullmatch(text) if plain else self._plain_text(text)):
+                return None
+            if left_alone(field):
                 return None
             for number in _MARK.findall(text):
                 counts[int(number), field] = counts.get((int(number), field), 0) + 1
@@ -236,10 +258,6 @@ class FastRewriter(Rewriter):
             return None
         fields = {b'"%s"' % field.encode() for _, field in counts}
         return Plain(tuple(counts.items()), tuple((field, line.count(field)) for field in fields), edges)
-
-    def _plain_shape(self, field: str, text: str) -> bool:
-        """Whether the ASCII of a value shows it to be plain. A mark with `~` does not pass."""
-        return bool(_FIELD.fullmatch(field) and self.plain.fullmatch(text))
 
     def _plain_text(self, text: str) -> bool:
         """Whether a value is plain, and each of its marks in a sentence that the exact path calls Chinese."""
@@ -259,6 +277,19 @@ def _well_formed(block: bytes) -> bool:
         return len(_parse_all(b"[%b]" % text.replace(b"\n", b","))) == text.count(b"\n") + 1
     except (ValueError, RuntimeError):  # simdjson's word for numbers that other parsers take
         return False
+
+
+def _keep(known: dict[bytes, Plain | None], shape: bytes, plain: Plain | None) -> None:
+    if len(known) >= _MOST_SHAPES:
+        known.clear()
+    known[shape] = plain
+
+
+def _sentence_ends_first(words: bytes) -> bool:
+    """Whether the end of a sentence comes before all letters."""
+    letter = _LETTER_BYTE.search(words)
+    before = words[: letter.start()] if letter else b""
+    return letter is None or before.endswith(b"\\") or any(end in before for end in _ENDS)
 
 
 def _surely_chinese(text: str) -> bool:
