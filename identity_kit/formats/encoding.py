@@ -107,6 +107,10 @@ def detect_encoding(path: Path) -> Encoding:
         return Encoding("utf-8")
     except UnicodeDecodeError as error:
         bad = error.start
+    if max(head[:bad].decode("utf-8"), default="") > "\u07ff":
+        return Encoding(
+            "utf-8"
+        )  # GBK does not look like Chinese in UTF-8 for long: a broken line, for its reader to refuse
     try:
         codecs.getincrementaldecoder("gb18030")().decode(head, final=whole)
         return Encoding("gb18030")

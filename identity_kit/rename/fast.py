@@ -35,7 +35,7 @@ try:
     from simdjson import Parser
 
     _parse_all = Parser().parse
-except ImportError:  # no wheel for this Python or machine; a fifth as fast
+except ImportError:  # no wheel for this Python; the same answers, a fifth as fast
     _parse_all = orjson.loads
 
 _EDGE = EDGE.decode()
@@ -50,7 +50,9 @@ _DOTTED = re.compile(rf"\.(?=[a-z0-9中公])(?:{EXTENSIONS}|{TOP_DOMAINS})(?![A-
 _LETTER = re.compile("[A-Za-z]")
 _ARTICLE = re.compile("[AaNn][ \u00a0]+\x7f")
 # Of prose, for bytes: what it may be made of, and the ends of sentences.
-_PROSE = bytes(i for i in range(128) if re.fullmatch(rf"[{_MEANS_NOTHING}A-Za-z.'\\]", chr(i)) and chr(i) not in '"\x7f')
+_PROSE = bytes(
+    i for i in range(128) if re.fullmatch(rf"[{_MEANS_NOTHING}A-Za-z.'\\]", chr(i)) and chr(i) not in '"\x7f'
+)
 _LETTER_BYTE = re.compile(rb"[A-Za-z]")
 _ENDS = tuple(end.encode() for end in "。！？；!?;")
 _MOST_SHAPES = 20_000
@@ -163,12 +165,14 @@ class FastRewriter(Rewriter):
         """A marked line, renamed; None when it is enough to rename its marks."""
         plain = None
         if LOOK not in shape:
-            plain = self._plain_by_shape(shape, line)
-            plain = plain or self._plain_by_shape(*self._without_prose(shape, line)) or self._judge(line, None)
+            plain = self._plain_by_shape(shape, line) or self._plain_by_shape(*self._without_prose(shape, line))
+        values = [] if plain else _marked_values(_parsed(line))
+        if plain is None and LOOK not in shape:
+            plain = self._judge(line, values)
         if plain is not None and len(self.report.diffs) >= SHOWN:
             self._count(plain, 1)
             return None
-        return self._by_value(line, number) or self._by_exact_path(line, number)
+        return self._by_value(line, values, number) or self._by_exact_path(line, number)
 
     def _by_exact_path(self, line: bytes, number: int) -> bytes:
         """A marked line by the exact path; as it was when nothing changes."""
@@ -176,14 +180,13 @@ class FastRewriter(Rewriter):
         new = self.line(raw, number)
         return raw if new is None else new
 
-    def _by_value(self, line: bytes, number: int) -> bytes | None:
-        """A marked line, only its values with marks put through the exact path; None when that cannot be told apart.
+    def _by_value(self, line: bytes, values: list[tuple[str, str]], number: int) -> bytes | None:
+        """A marked line, only its `_marked_values` put through the exact path; None when that cannot be told apart.
 
         Without escapes a value stands in the line as it is read, so one that comes once is found by its text.
         """
         if b"\\" in line or len(self.report.diffs) < SHOWN:
             return None
-        values = _marked_values(_parsed(line))
         if sum(text.count(_EDGE) for _, text in values) != line.count(EDGE):
             return None
         raw = self.marker.unmark(line)
@@ -213,7 +216,7 @@ class FastRewriter(Rewriter):
         if len(shape) > _LONG:
             return None
         if shape not in self.shapes:
-            _keep(self.shapes, shape, self._judge(shape, self.plain))
+            _keep(self.shapes, shape, self._judge(shape, _marked_values(_parsed(shape)), self.plain))
         plain = self.shapes[shape]
         return plain if plain and plain.fits(line) else None
 
@@ -232,11 +235,12 @@ class FastRewriter(Rewriter):
             return shape, line
         return shape[:start] + shape[stop:], line[:begin] + line[end:]
 
-    def _judge(self, line: bytes, plain: re.Pattern[str] | None) -> Plain | None:
+    def _judge(self, line: bytes, values: list[tuple[str, str]], plain: re.Pattern[str] | None = None) -> Plain | None:
         """What is renamed in a line, judged by itself or by its shape alone; None when that does not tell.
 
         Args:
-            plain: what a value of a shape must be; None for a line.
+            values: its `_marked_values`.
+            plain: what each value of a shape must be.
 
         A key that comes twice in an object hides a value, so the marks that were met are counted against all.
         """
@@ -245,7 +249,7 @@ class FastRewriter(Rewriter):
         counts: dict[tuple[int, str], int] = {}
         edges = line.count(EDGE)
         marks = edges // 2
-        for field, text in _marked_values(_parsed(line)):
+        for field, text in values:
             # a mark with `~` is no part of a plain shape
             if not (_FIELD.fullmatch(field) and plain.fullmatch(text) if plain else self._plain_text(text)):
                 return None

@@ -20,6 +20,8 @@ from identity_kit.rename.scan import line_pattern
 from identity_kit.ui import tr
 
 BLOCK = 1 << 20
+# Longer than this no row is; a JSON array on one line may be, and is cut before it fills the memory.
+_LONGEST_ROW, _LONGEST_PIECE = 256 << 20, 16 << 20
 _OUTSIDE = re.compile(rb'"(?:[^"\\]|\\.)*"|[^"]', re.DOTALL)
 
 
@@ -30,6 +32,7 @@ class Rewriter:
         self.rules, self.path, self.rows = rules, path, rows
         self.pattern = line_pattern([key for key, name in rules.by_key.items() if name.target is not None])
         self.report = Report()
+        self.longest = _LONGEST_ROW if rows else _LONGEST_PIECE
 
     def block(self, block: bytes) -> bytes:
         """One block, renamed.
@@ -68,6 +71,7 @@ class Rewriter:
         return self.record(text, json_findings(text, self.rules, where, key=key), number)
 
     def _check_lines(self, block: bytes) -> None:
+        """Refuses what is no row, with the line's number."""
         for number, raw in enumerate(block.split(b"\n"), start=self.report.lines + 1):
             text = decode_line(raw, f"{self.path}:{number}")
             if text.strip():
@@ -135,18 +139,18 @@ def not_an_object(where: str) -> BadInput:
     return BadInput(tr("应为 JSON 对象 {…}", "expected a JSON object {…}"), where=where)
 
 
-def blocks_of(stream: IO[bytes], start: int, end: int, *, size: int = BLOCK) -> Iterator[bytes]:
-    """The bytes [start, end) of a file in blocks of whole lines; a very long line is cut between JSON values."""
+def blocks_of(stream: IO[bytes], start: int, end: int, longest: int) -> Iterator[bytes]:
+    """The bytes [start, end) of a file in blocks of whole lines; one over `longest` bytes is cut between JSON values."""
     if start:
         stream.seek(start)
     left, kept = end - start, b""
     while left > 0:
-        piece = stream.read(min(size, left))
+        piece = stream.read(min(max(BLOCK, len(kept)), left))
         if not piece:
             break
         left -= len(piece)
         cut = piece.rfind(b"\n") + 1
-        if not cut and left and len(kept) + len(piece) > 16 * size:
+        if not cut and left and len(kept) + len(piece) > longest:
             kept += piece
             cut = _cut_outside(kept)
             yield kept[:cut]
