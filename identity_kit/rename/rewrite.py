@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from identity_kit.ui import tr
 BLOCK = 1 << 20
 # Longer than this no row is; a JSON array on one line may be, and is cut before it fills the memory.
 _LONGEST_ROW, _LONGEST_PIECE = 256 << 20, 16 << 20
+_SPACE = re.compile(r"[ \t\r\n]*")
 _OUTSIDE = re.compile(rb'"(?:[^"\\]|\\.)*"|[^"]', re.DOTALL)
 
 
@@ -132,6 +134,22 @@ def check_json(text: str, where: str) -> None:
         value = parse_json(text.strip("\r\n"), where)
     if not isinstance(value, dict):
         raise not_an_object(where)
+
+
+def check_values(text: str, path: str) -> None:
+    """Refuse text that is not JSON values one after the other.
+
+    Raises:
+        BadInput: with the line.
+    """
+    decoder, at = json.JSONDecoder(), 0
+    try:
+        while (at := _SPACE.match(text, at).end()) < len(text):  # type: ignore[union-attr]
+            _, at = decoder.raw_decode(text, at)
+    except json.JSONDecodeError as error:
+        raise BadInput(
+            tr(f"不是有效的 JSON（{error.msg}）", f"not valid JSON ({error.msg})"), where=f"{path}:{error.lineno}"
+        ) from None
 
 
 def not_an_object(where: str) -> BadInput:

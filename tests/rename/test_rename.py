@@ -47,6 +47,22 @@ def test_an_array_over_many_lines(tmp_path: Path) -> None:
         assert report.changed["尖米"] == {"output": 3, "history": 3}
 
 
+@pytest.mark.parametrize(
+    "text,message",
+    [
+        ('[{"output": "我是尖米"},\n{"output": "x"\n', r"in\.json:3: not valid JSON"),
+        ('{"output": "尖米"}\n{"output": "x"}}\n', r"in\.json:2: not valid JSON"),
+        ('[{"output": "别的\udcff"}]', r"in\.json:1: .*save the file as UTF-8"),
+    ],
+)
+def test_a_broken_json_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    source, target = tmp_path / "in.json", tmp_path / "out.json"
+    source.write_text(text, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(BadInput, match=message):
+        rename_file(source, target, RULES)
+    assert not target.exists()
+
+
 def test_a_row_longer_than_many_blocks(tmp_path: Path) -> None:
     source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     long = json.dumps({"output": "我是尖米" + "啊" * (6 << 20)}, ensure_ascii=False) + "\n"
