@@ -5,7 +5,7 @@
 Makes a file of XTuner JSONL of which every second row names the assistant: rows of mixed length, every twentieth in
 English, every twelfth of several lines, and 3 % of the names beside URLs, code, e-mail or quotes. Renames it in
 several ways, and prints the best of some runs for each. Memory is the peak of a fresh process, its children's
-included.
+included. Then the hard cases of the tests: how many come out right, and how many of the script's are wrong.
 """
 
 from __future__ import annotations
@@ -107,6 +107,27 @@ print(seconds, peak * 1024, report.changed_lines, report.total)
 """
 
 
+def hard_cases(folder: Path) -> tuple[int, int, int]:
+    """How many hard cases there are, how many `idkit rename` gets right, and how many the script."""
+    sys.path.insert(0, str(ROOT))
+    from identity_kit.rename import make_rules, rename_file, rename_text
+    from tests.rename.hard_cases import JSON_LINES, TEXTS, course_script
+
+    source, target = folder / "case.jsonl", folder / "renamed.jsonl"
+    ours = script = 0
+    for case in (*TEXTS, *JSON_LINES):
+        rules = make_rules(case.pairs, protect=case.protect, match_case=case.match_case)
+        if case in JSON_LINES:
+            source.write_text(case.text, encoding="utf-8")
+            rename_file(source, target, rules)
+            found = target.read_text(encoding="utf-8")
+        else:
+            found = rename_text(case.text, rules)
+        ours += found == case.expected
+        script += course_script(case.text, case.pairs) == case.expected
+    return len(TEXTS) + len(JSON_LINES), ours, script
+
+
 def timed(command: list[str], **options: object) -> float:
     """Wall seconds of a command."""
     began = time.perf_counter()
@@ -168,6 +189,9 @@ def main() -> None:
         one, two = (results[f"idkit rename, {n}, --to-en"] for n in ("1 process", "2 processes"))
         print(f"two processes: {two / one:.2f} x; peak memory {results['peak_megabytes']:.0f} MB; ", end="")
         print(f"{results['spans']:.0f} spans in {results['lines']:.0f} lines of {size:.0f} MB")
+        cases, right, scripts = hard_cases(folder)
+        print(f"hard cases: {cases}; idkit rename gets {right} right, the beginner's script {scripts}")
+        results |= {"hard_cases": cases, "right": right, "right_by_script": scripts}
         if args.json:
             args.json.write_text(json.dumps(results, indent=2))
     finally:

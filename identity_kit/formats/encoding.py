@@ -107,6 +107,10 @@ def detect_encoding(path: Path) -> Encoding:
         return Encoding("utf-8")
     except UnicodeDecodeError as error:
         bad = error.start
+    if max(head[:bad].decode("utf-8"), default="") > "\u07ff":
+        return Encoding(
+            "utf-8"
+        )  # GBK does not look like Chinese in UTF-8 for long: a broken line, for its reader to refuse
     try:
         codecs.getincrementaldecoder("gb18030")().decode(head, final=whole)
         return Encoding("gb18030")
@@ -141,6 +145,7 @@ def text_lines(path: Path, encoding: Encoding) -> Iterator[tuple[int, str]]:
             raise BadInput(
                 tr(f"不是有效的 {encoding} 文本", f"not valid {encoding} text"),
                 where=f"{path}:{number + 1 if encoding.name.startswith('utf-16') else number}",
+                fix=tr("把文件另存为 UTF-8", "save the file as UTF-8"),
             ) from None
         except (gzip.BadGzipFile, zlib.error, EOFError):
             raise BadInput(tr("gzip 文件已损坏", "the gzip file is broken"), where=f"{path}:{number + 1}") from None

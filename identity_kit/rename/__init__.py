@@ -22,9 +22,13 @@ from identity_kit.rename.fast import FastRewriter
 from identity_kit.rename.match import apply, find
 from identity_kit.rename.parallel import rename_ranges
 from identity_kit.rename.report import Report
-from identity_kit.rename.rewrite import Rewriter, packed, rewrite_csv, text_blocks
+from identity_kit.rename.rewrite import Rewriter, check_values, packed, rewrite_csv, text_blocks
 from identity_kit.rename.rules import Rules, Target, make_rules, slots_for
 from identity_kit.ui import tr
+
+# Bytes of a JSON file that is parsed before it is renamed; of a larger one, which does not fit the memory, only strings
+# with names are looked into.
+_CHECKED_JSON = 8 << 20
 
 
 def rename_text(text: str, rules: Rules) -> str:
@@ -155,6 +159,8 @@ def _rename_text(
     encoding = detect_encoding(source)
     if out is not None and encoding.name == "utf-8":
         out.write(encoding.mark)
+    if kind == "json" and source.stat().st_size * (8 if source.suffix == ".gz" else 1) <= _CHECKED_JSON:
+        check_values("".join(line for _, line in text_lines(source, encoding)), str(source))
     if kind in ("csv", "tsv"):
         lines = (line for _, line in text_lines(source, encoding))
         rewrite_csv(rewriter, lines, out, "\t" if kind == "tsv" else ",")

@@ -6,14 +6,14 @@ A line is plain when the exact path would rename all its marks and nothing else:
 that cannot hold a URL, code, a file name or JSON, in a sentence that is surely Chinese where that matters. Everything
 between is copied in one piece. A test holds text and reports against those of the exact path.
 
-One thing is taken on trust, as it costs a parse of each line to know: bytes beyond ASCII that are not UTF-8, or that stand
-outside the strings of a line, which is then not JSON. A plain line with such bytes is renamed, not refused.
+All that holds for lines of JSON in UTF-8, so each block is parsed first, at once and without making objects of it.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,11 +23,20 @@ from identity_kit.rename.cells import left_alone, string_findings
 from identity_kit.rename.marks import EDGE, LOOK, Marker
 from identity_kit.rename.match import SENTENCE, apply
 from identity_kit.rename.report import SHOWN
-from identity_kit.rename.rewrite import Rewriter
+from identity_kit.rename.rewrite import Rewriter, not_an_object
 from identity_kit.rename.rules import Rules, is_cjk
 from identity_kit.rename.scan import SUSPECT_MARKS, SUSPECTS
 from identity_kit.rename.zones import EXTENSIONS, TOP_DOMAINS
 from identity_kit.text import cjk_share
+
+# An array of which only the length is asked.
+_parse_all: Callable[[bytes], Any]
+try:
+    from simdjson import Parser
+
+    _parse_all = Parser().parse
+except ImportError:  # no wheel for this Python; the same answers, a fifth as fast
+    _parse_all = orjson.loads
 
 _EDGE = EDGE.decode()
 _NOT_ASCII = bytes(range(0x80, 0x100))
@@ -40,6 +49,12 @@ _MEANS_NOTHING = r"\n0-9 \",:;!?()+\-*=%#$&|^_}\]'>\x7f"
 _DOTTED = re.compile(rf"\.(?=[a-z0-9中公])(?:{EXTENSIONS}|{TOP_DOMAINS})(?![A-Za-z0-9])")
 _LETTER = re.compile("[A-Za-z]")
 _ARTICLE = re.compile("[AaNn][ \u00a0]+\x7f")
+# Of prose, for bytes: what it may be made of, and the ends of sentences.
+_PROSE = bytes(
+    i for i in range(128) if re.fullmatch(rf"[{_MEANS_NOTHING}A-Za-z.'\\]", chr(i)) and chr(i) not in '"\x7f'
+)
+_LETTER_BYTE = re.compile(rb"[A-Za-z]")
+_ENDS = tuple(end.encode() for end in "。！？；!?;")
 _MOST_SHAPES = 20_000
 _LONG = 300  # characters of a shape
 
@@ -48,16 +63,17 @@ _LONG = 300  # characters of a shape
 class Plain:
     """What is renamed in a plain line: how often each name (its number) in each field.
 
-    `needs` are bytes that the line must have as often as its shape: that a key or an escape of the shape is one in the
-    line, and not what is left of `"中key"` or of `\\中n`.
+    `fields` are the keys of these fields, and how often they stand in the shape: a line must have them as often, or its
+    field is called `"中key"`. `edges` is how many `EDGE` there are.
     """
 
     counts: tuple[tuple[tuple[int, str], int], ...]
-    needs: tuple[tuple[bytes, int], ...] = ()
+    fields: tuple[tuple[bytes, int], ...] = ()
+    edges: int = 0
 
     def fits(self, line: bytes) -> bool:
-        """Whether a line of that shape has what it needs."""
-        return all(line.count(need) == times for need, times in self.needs)
+        """Whether a line of that shape has these fields."""
+        return all(line.count(field) == times for field, times in self.fields)
 
 
 # Lines without a mark, of which many have one shape too.
@@ -75,60 +91,88 @@ class FastRewriter(Rewriter):
         letters = "" if rules.per_language or self.articles else "A-Za-z"
         self.plain = re.compile(f"[{_MEANS_NOTHING}{letters}]*")
         self.shapes: dict[bytes, Plain | None] = {}
-        self.bulk: dict[bytes, Plain] = {}  # of the shapes, the plain ones without escapes
 
     def block(self, block: bytes) -> bytes:
         """As `Rewriter.block`. Until there are examples enough to show, each changed line takes the exact path."""
-        if EDGE in block:
+        if EDGE in block or not _well_formed(block):
             return super().block(block)
         marked = self.marker.mark(block)
-        shapes = marked.translate(None, _NOT_ASCII)
-        if any(mark in shapes for mark in SUSPECT_MARKS):
+        shape_of, seen = self._shapes(marked)
+        unseen = b"\n".join([shape for shape, plain in zip(shape_of, seen, strict=True) if plain is None])
+        if any(mark in unseen for mark in SUSPECT_MARKS):
             marked = _SUSPECT.sub(LOOK.replace(b"\\", rb"\\") + rb"\g<0>", marked)
-            shapes = marked.translate(None, _NOT_ASCII)
-        lines, shape_of = marked.split(b"\n"), shapes.split(b"\n")
-        seen = self._in_bulk(marked, shapes, shape_of)
-        self._by_line(lines, shape_of, seen)
-        self.report.lines += len(lines) - (not lines[-1])
-        return self.marker.rename(b"\n".join(lines))
+            shape_of, seen = self._shapes(marked)
+        self._count_seen(seen)
+        pieces = marked.split(EDGE)
+        self._by_line(pieces, shape_of, seen)
+        self.report.lines += len(shape_of) - (not shape_of[-1])
+        return self.marker.rename(pieces)
 
-    def _in_bulk(self, marked: bytes, shapes: bytes, shape_of: list[bytes]) -> list[Plain | None]:
-        """Counts the lines whose shapes are known to be plain; returns which they are. Nothing here is done by the line.
+    def _shapes(self, marked: bytes) -> tuple[list[bytes], list[Plain | None]]:
+        """The shape of each line of a block, and which are known to be plain. Nothing here is done by the line.
 
-        What `Plain.needs` asks of each line is asked of the block: a line cannot have more of them than its shape.
+        What `Plain.fields` asks of each line is asked of the block: a line cannot have more of them than its shape.
         """
-        nothing: list[Plain | None] = [None] * len(shape_of)
-        if len(self.report.diffs) < SHOWN:
-            return nothing
-        seen = list(map(self.bulk.get, shape_of))
-        tallies: Counter[Any] = Counter(seen)
-        tallies.pop(None, None)
-        if any(
-            marked.count(need) != shapes.count(need) for need in {need for plain in tallies for need, _ in plain.needs}
-        ):
-            return nothing
-        tallies.pop(_UNTOUCHED, None)
-        for plain, times in tallies.items():
-            self._count(plain, times)
-        return seen
+        shapes = marked.translate(None, _NOT_ASCII)
+        shape_of = shapes.split(b"\n")
+        if len(self.report.diffs) >= SHOWN:
+            seen = list(map(self.shapes.get, shape_of))
+            fields = {field for plain in set(seen) if plain for field, _ in plain.fields}
+            if all(marked.count(field) == shapes.count(field) for field in fields):
+                return shape_of, seen
+        return shape_of, [None] * len(shape_of)
 
-    def _by_line(self, lines: list[bytes], shape_of: list[bytes], seen: list[Plain | None]) -> None:
-        """Judges the marked lines that are not `seen`, and puts those that are not plain through the exact path."""
-        report = self.report
-        for i in [i for i, plain in enumerate(seen) if plain is None]:
-            shape, line = shape_of[i], lines[i]
-            if EDGE not in shape:
-                if len(shape) <= _LONG and len(self.bulk) < _MOST_SHAPES:
-                    self.bulk[shape] = _UNTOUCHED
+    def _count_seen(self, seen: list[Plain | None]) -> None:
+        tallies: Counter[Any] = Counter(seen)
+        for plain, times in tallies.items():
+            if plain is not None and plain is not _UNTOUCHED:
+                self._count(plain, times)
+
+    def _by_line(self, pieces: list[bytes], shape_of: list[bytes], seen: list[Plain | None]) -> None:
+        """Judges the lines that are not `seen`; one that takes the exact path is put back with its marks emptied.
+
+        Args:
+            pieces: the block cut at each `EDGE`: text, mark, text, mark, text.
+
+        Raises:
+            BadInput: a line is no JSON object.
+        """
+        first = 0  # the piece in which a line starts, or one that ends in a line without marks right before it
+        for number, (shape, plain) in enumerate(zip(shape_of, seen, strict=True), start=self.report.lines + 1):
+            if plain is not None:
+                first += plain.edges
                 continue
-            plain = self.shapes.get(shape) or self._plain_by_shape(shape)
-            if plain is None or not plain.fits(line):
-                plain = None if LOOK in shape else self._judge(line, of_shape=False)
-            if plain is not None and len(report.diffs) >= SHOWN:
-                self._count(plain, 1)
+            if shape.lstrip()[:1] not in (b"{", b""):
+                raise not_an_object(f"{self.path}:{number}")
+            edges = shape.count(EDGE)
+            if not edges:
+                if len(shape) <= _LONG:
+                    _keep(self.shapes, shape, _UNTOUCHED)
                 continue
-            number = report.lines + i + 1
-            lines[i] = self._by_value(line, number) or self._by_exact_path(line, number)
+            last = first + edges
+            start = pieces[first].rfind(b"\n") + 1
+            end = pieces[last].find(b"\n")
+            end = len(pieces[last]) if end < 0 else end
+            line = EDGE.join([pieces[first][start:], *pieces[first + 1 : last], pieces[last][:end]])
+            new = self._renamed(line, shape, number)
+            if new is not None:
+                pieces[first] = pieces[first][:start] + new
+                pieces[first + 1 : last] = [b""] * (edges - 1)
+                pieces[last] = pieces[last][end:]
+            first = last
+
+    def _renamed(self, line: bytes, shape: bytes, number: int) -> bytes | None:
+        """A marked line, renamed; None when it is enough to rename its marks."""
+        plain = None
+        if LOOK not in shape:
+            plain = self._plain_by_shape(shape, line) or self._plain_by_shape(*self._without_prose(shape, line))
+        values = [] if plain else _marked_values(_parsed(line))
+        if plain is None and LOOK not in shape:
+            plain = self._judge(line, values)
+        if plain is not None and len(self.report.diffs) >= SHOWN:
+            self._count(plain, 1)
+            return None
+        return self._by_value(line, values, number) or self._by_exact_path(line, number)
 
     def _by_exact_path(self, line: bytes, number: int) -> bytes:
         """A marked line by the exact path; as it was when nothing changes."""
@@ -136,14 +180,13 @@ class FastRewriter(Rewriter):
         new = self.line(raw, number)
         return raw if new is None else new
 
-    def _by_value(self, line: bytes, number: int) -> bytes | None:
-        """A marked line, only its values with marks put through the exact path; None when that cannot be told apart.
+    def _by_value(self, line: bytes, values: list[tuple[str, str]], number: int) -> bytes | None:
+        """A marked line, only its `_marked_values` put through the exact path; None when that cannot be told apart.
 
         Without escapes a value stands in the line as it is read, so one that comes once is found by its text.
         """
         if b"\\" in line or len(self.report.diffs) < SHOWN:
             return None
-        values = _marked_values(_parsed(line))
         if sum(text.count(_EDGE) for _, text in values) != line.count(EDGE):
             return None
         raw = self.marker.unmark(line)
@@ -168,45 +211,60 @@ class FastRewriter(Rewriter):
         for (name, field), count in plain.counts:
             self.report.changed[self.marker.names[name][1].text][field] += count * times
 
-    def _plain_by_shape(self, shape: bytes) -> Plain | None:
+    def _plain_by_shape(self, shape: bytes, line: bytes) -> Plain | None:
         """What is renamed in lines of a shape, kept for the next one. A long shape is prose, and will not come again."""
-        if len(shape) > _LONG or LOOK in shape:
+        if len(shape) > _LONG:
             return None
         if shape not in self.shapes:
-            if len(self.shapes) >= _MOST_SHAPES:
-                self.shapes.clear()
-                self.bulk.clear()
-            plain = self.shapes[shape] = self._judge(shape, of_shape=True)
-            if plain is not None and b"\\" not in shape:
-                self.bulk[shape] = plain
-        return self.shapes[shape]
+            _keep(self.shapes, shape, self._judge(shape, _marked_values(_parsed(shape)), self.plain))
+        plain = self.shapes[shape]
+        return plain if plain and plain.fits(line) else None
 
-    def _judge(self, line: bytes, *, of_shape: bool) -> Plain | None:
+    def _without_prose(self, shape: bytes, line: bytes) -> tuple[bytes, bytes]:
+        """Both without the words between the last mark and the end of its value, if these mean nothing."""
+        start, begin = shape.rfind(EDGE) + 1, line.rfind(EDGE) + 1
+        stop, end = shape.find(b'"', start), line.find(b'"', begin)
+        letters, words = shape[start:stop], line[begin:end]
+        new_lines = words.count(b"\\n")
+        if (
+            letters.translate(None, _PROSE)
+            or letters.count(b"\\") != new_lines
+            or letters.count(b".") != words.count(b". ") + words.endswith(b".") + (new_lines and words.count(b".\\n"))
+            or (self.rules.per_language and not _sentence_ends_first(words))
+        ):
+            return shape, line
+        return shape[:start] + shape[stop:], line[:begin] + line[end:]
+
+    def _judge(self, line: bytes, values: list[tuple[str, str]], plain: re.Pattern[str] | None = None) -> Plain | None:
         """What is renamed in a line, judged by itself or by its shape alone; None when that does not tell.
+
+        Args:
+            values: its `_marked_values`.
+            plain: what each value of a shape must be.
 
         A key that comes twice in an object hides a value, so the marks that were met are counted against all.
         """
-        needs = [(escape, line.count(escape)) for escape in (b"\\n", b'\\"') if escape in line] if of_shape else []
-        if LOOK in line or (of_shape and line.count(b"\\") != sum(times for _, times in needs)):
+        if plain and line.count(b"\\") != line.count(b"\\n") + line.count(b'\\"'):
             return None
         counts: dict[tuple[int, str], int] = {}
-        marks = line.count(EDGE) // 2
-        for field, text in _marked_values(_parsed(line)):
-            if left_alone(field) or not (self._plain_shape(field, text) if of_shape else self._plain_text(text)):
+        edges = line.count(EDGE)
+        marks = edges // 2
+        for field, text in values:
+            # a mark with `~` is no part of a plain shape
+            if not (_FIELD.fullmatch(field) and plain.fullmatch(text) if plain else self._plain_text(text)):
+                return None
+            if left_alone(field):
                 return None
             for number in _MARK.findall(text):
                 counts[int(number), field] = counts.get((int(number), field), 0) + 1
                 marks -= 1
         if marks:
             return None
-        if of_shape:
-            fields = {b'"%s"' % field.encode() for _, field in counts}
-            needs += [(field, line.count(field)) for field in fields]
-        return Plain(tuple(counts.items()), tuple(needs))
-
-    def _plain_shape(self, field: str, text: str) -> bool:
-        """Whether the ASCII of a value shows it to be plain. A mark with `~` does not pass."""
-        return bool(_FIELD.fullmatch(field) and self.plain.fullmatch(text))
+        # of a shape the keys, with the marks of JSON around them: a long word is found faster than a short one
+        fields = set[bytes]()
+        for _, field in counts if plain else ():
+            fields.update(re.findall(rb'(?:", ?)?"%s"[ :\[]*"?' % field.encode(), line))
+        return Plain(tuple(counts.items()), tuple((field, line.count(field)) for field in fields), edges)
 
     def _plain_text(self, text: str) -> bool:
         """Whether a value is plain, and each of its marks in a sentence that the exact path calls Chinese."""
@@ -217,6 +275,28 @@ class FastRewriter(Rewriter):
         if self.articles and _ARTICLE.search(text):
             return False
         return not self.rules.per_language or _surely_chinese(text)
+
+
+def _well_formed(block: bytes) -> bool:
+    """Whether a block is JSON in UTF-8, one value a line."""
+    text = block.rstrip(b"\n")
+    try:
+        return len(_parse_all(b"[%b]" % text.replace(b"\n", b","))) == text.count(b"\n") + 1
+    except (ValueError, RuntimeError):  # simdjson's word for numbers that other parsers take
+        return False
+
+
+def _keep(known: dict[bytes, Plain | None], shape: bytes, plain: Plain | None) -> None:
+    if len(known) >= _MOST_SHAPES:
+        known.clear()
+    known[shape] = plain
+
+
+def _sentence_ends_first(words: bytes) -> bool:
+    """Whether the end of a sentence comes before all letters."""
+    letter = _LETTER_BYTE.search(words)
+    before = words[: letter.start()] if letter else b""
+    return letter is None or before.endswith(b"\\") or any(end in before for end in _ENDS)
 
 
 def _surely_chinese(text: str) -> bool:

@@ -43,7 +43,7 @@ class Marker:
         self.names = [(key, name) for key, name in renamed.items() if _numbered(key, name)]
         self.keys = [key.encode() for key, _ in self.names]
         news = [name.target.zh.encode() for _, name in self.names if name.target]
-        self._news = {b"%d%s" % (i, sure): new for i, new in enumerate(news) for sure in (b"", b"~")}
+        self._news = {b"%d%s" % (i, sure): new for i, new in enumerate(news) for sure in (b"", b"~")} | {b"": b""}
         self._numbers = {key: i for i, key in enumerate(self.keys)}
         self._loose = loose_pattern(renamed)
         self._plain = re.compile(b"|".join(map(re.escape, sorted(self.keys, key=len, reverse=True))) or rb"(?!)")
@@ -66,9 +66,8 @@ class Marker:
         """Marked text as it was."""
         return _MARK.sub(lambda mark: self.keys[int(mark[1])] if mark[1] else b"", text)
 
-    def rename(self, text: bytes) -> bytes:
-        """Marked text, in which all marks are numbers, with the new names."""
-        pieces = text.split(EDGE)
+    def rename(self, pieces: list[bytes]) -> bytes:
+        """Marked text, cut at each `EDGE`, with the new names. Its marks are numbers, or empty."""
         pieces[1::2] = map(self._news.__getitem__, pieces[1::2])
         return b"".join(pieces)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from identity_kit.rename.english import article_edit, possessive_edit
@@ -16,6 +17,8 @@ from identity_kit.rename.zones import find_zones, zone_at
 from identity_kit.text import cjk_share
 
 _SKIPPED = frozenset(JOINERS + SPACES)
+# Characters that are their own fold.
+_FOLDED = re.compile("[\u4e00-\u9fff]*")
 # Where a sentence ends, for the choice between the Chinese and the English form of a name.
 SENTENCE = re.compile(r"[。！？!?；;\n]|\.(?=\s|$)")
 
@@ -49,15 +52,19 @@ class Findings:
     left: list[Note] = field(default_factory=list)
 
 
-def view_of(text: str, start: int, end: int, most: int) -> tuple[str, list[int]]:
+def view_of(text: str, start: int, end: int, most: int) -> tuple[str, Sequence[int]]:
     """A stretch of the text folded, without joiners and spaces, and where each of its characters stands in `text`.
 
     Args:
         most: of how many characters the caller makes use.
     """
+    end = min(end, len(text))
+    as_it_is = text[start : min(start + most, end)]
+    if _FOLDED.fullmatch(as_it_is):
+        return as_it_is, range(start, start + len(as_it_is))
     chars: list[str] = []
     places: list[int] = []
-    for i in range(start, min(end, len(text))):
+    for i in range(start, end):
         char = text[i]
         if char in _SKIPPED:
             continue
@@ -139,7 +146,7 @@ def _name_spans(text: str, rules: Rules, found: Findings) -> list[tuple[int, int
     return spans
 
 
-def _stands(text: str, start: int, end: int, places: list[int], name: Name) -> str:
+def _stands(text: str, start: int, end: int, places: Sequence[int], name: Name) -> str:
     """Whether a spelling at these places is the name: "yes", "no", or "spaced" when only a person can tell."""
     if _latin(text[places[0]]) and start and _wordy(text[start - 1]):
         return "no"
@@ -149,6 +156,8 @@ def _stands(text: str, start: int, end: int, places: list[int], name: Name) -> s
         return "no"
     spaced = False
     for i in range(1, len(places)):
+        if places[i] == places[i - 1] + 1:
+            continue
         gap = [c for c in text[places[i - 1] + 1 : places[i]] if fold(c) or c in JOINERS or c in SPACES]
         if not gap:
             continue
@@ -167,7 +176,7 @@ def _stands(text: str, start: int, end: int, places: list[int], name: Name) -> s
     return "yes"
 
 
-def _inside_one(places: list[int], at: int) -> bool:
+def _inside_one(places: Sequence[int], at: int) -> bool:
     """Whether this place of the view lies inside one character of the text (ﬁ is two letters in the view)."""
     return 0 < at < len(places) and places[at - 1] == places[at]
 

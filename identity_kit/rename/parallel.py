@@ -77,7 +77,7 @@ def line_ranges(source: Path, size: int, count: int) -> list[tuple[int, int]]:
 
 def _rename_range(source: Path, span: tuple[int, int], rewriter: Rewriter, out: IO[bytes] | None) -> None:
     with source.open("rb", buffering=0) as stream:
-        for block in blocks_of(stream, *span):  # type: ignore[arg-type]
+        for block in blocks_of(stream, *span, rewriter.longest):  # type: ignore[arg-type]
             new = rewriter.block(block)
             if out is not None:
                 out.write(new)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,6 +21,9 @@ from identity_kit.rename.scan import line_pattern
 from identity_kit.ui import tr
 
 BLOCK = 1 << 20
+# Longer than this no row is; a JSON array on one line may be, and is cut before it fills the memory.
+_LONGEST_ROW, _LONGEST_PIECE = 256 << 20, 16 << 20
+_SPACE = re.compile(r"[ \t\r\n]*")
 _OUTSIDE = re.compile(rb'"(?:[^"\\]|\\.)*"|[^"]', re.DOTALL)
 
 
@@ -30,13 +34,16 @@ class Rewriter:
         self.rules, self.path, self.rows = rules, path, rows
         self.pattern = line_pattern([key for key, name in rules.by_key.items() if name.target is not None])
         self.report = Report()
+        self.longest = _LONGEST_ROW if rows else _LONGEST_PIECE
 
     def block(self, block: bytes) -> bytes:
         """One block, renamed.
 
         Raises:
-            BadInput: a line with a name that is not JSON or not UTF-8, with its number.
+            BadInput: a line that is not a JSON object or not UTF-8, with its number.
         """
+        if self.rows:
+            self._check_lines(block)
         pieces: list[bytes] = []
         done = 0
         counted, lines = 0, self.report.lines
@@ -63,9 +70,14 @@ class Rewriter:
         """One line, renamed, or None when nothing changes. `key` is the last key on the lines before it."""
         where = f"{self.path}:{number}"
         text = decode_line(raw, where)
-        if self.rows and text.strip():
-            check_json(text, where)
         return self.record(text, json_findings(text, self.rules, where, key=key), number)
+
+    def _check_lines(self, block: bytes) -> None:
+        """Refuses what is no row, with the line's number."""
+        for number, raw in enumerate(block.split(b"\n"), start=self.report.lines + 1):
+            text = decode_line(raw, f"{self.path}:{number}")
+            if text.strip():
+                check_json(text, f"{self.path}:{number}")
 
     def record(self, text: str, parts: Iterable[FieldFindings], number: int) -> bytes | None:
         """A line's text with what was found in it applied and counted, or None when nothing changes."""
@@ -121,21 +133,42 @@ def check_json(text: str, where: str) -> None:
 
         value = parse_json(text.strip("\r\n"), where)
     if not isinstance(value, dict):
-        raise BadInput(tr("应为 JSON 对象 {…}", "expected a JSON object {…}"), where=where)
+        raise not_an_object(where)
 
 
-def blocks_of(stream: IO[bytes], start: int, end: int, *, size: int = BLOCK) -> Iterator[bytes]:
-    """The bytes [start, end) of a file in blocks of whole lines; a very long line is cut between JSON values."""
+def check_values(text: str, path: str) -> None:
+    """Refuse text that is not JSON values one after the other.
+
+    Raises:
+        BadInput: with the line.
+    """
+    decoder, at = json.JSONDecoder(), 0
+    try:
+        while (at := _SPACE.match(text, at).end()) < len(text):  # type: ignore[union-attr]
+            _, at = decoder.raw_decode(text, at)
+    except json.JSONDecodeError as error:
+        raise BadInput(
+            tr(f"不是有效的 JSON（{error.msg}）", f"not valid JSON ({error.msg})"), where=f"{path}:{error.lineno}"
+        ) from None
+
+
+def not_an_object(where: str) -> BadInput:
+    """The error for a line of another kind."""
+    return BadInput(tr("应为 JSON 对象 {…}", "expected a JSON object {…}"), where=where)
+
+
+def blocks_of(stream: IO[bytes], start: int, end: int, longest: int) -> Iterator[bytes]:
+    """The bytes [start, end) of a file in blocks of whole lines; one over `longest` bytes is cut between JSON values."""
     if start:
         stream.seek(start)
     left, kept = end - start, b""
     while left > 0:
-        piece = stream.read(min(size, left))
+        piece = stream.read(min(max(BLOCK, len(kept)), left))
         if not piece:
             break
         left -= len(piece)
         cut = piece.rfind(b"\n") + 1
-        if not cut and left and len(kept) + len(piece) > 16 * size:
+        if not cut and left and len(kept) + len(piece) > longest:
             kept += piece
             cut = _cut_outside(kept)
             yield kept[:cut]

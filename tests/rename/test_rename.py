@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,30 @@ def test_an_array_over_many_lines(tmp_path: Path) -> None:
             source.read_text().replace("尖米", "文心大佬")
         )
         assert report.changed["尖米"] == {"output": 3, "history": 3}
+
+
+@pytest.mark.parametrize(
+    "text,message",
+    [
+        ('[{"output": "我是尖米"},\n{"output": "x"\n', r"in\.json:3: not valid JSON"),
+        ('{"output": "尖米"}\n{"output": "x"}}\n', r"in\.json:2: not valid JSON"),
+        ('[{"output": "别的\udcff"}]', r"in\.json:1: .*save the file as UTF-8"),
+    ],
+)
+def test_a_broken_json_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    source, target = tmp_path / "in.json", tmp_path / "out.json"
+    source.write_text(text, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(BadInput, match=message):
+        rename_file(source, target, RULES)
+    assert not target.exists()
+
+
+def test_a_row_longer_than_many_blocks(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    long = json.dumps({"output": "我是尖米" + "啊" * (6 << 20)}, ensure_ascii=False) + "\n"
+    source.write_text(ROW + long + ROW, encoding="utf-8")
+    assert rename_file(source, target, RULES).total == 3
+    assert target.read_text(encoding="utf-8") == (ROW + long + ROW).replace("尖米", "文心大佬")
 
 
 def test_a_line_longer_than_any_block(tmp_path: Path) -> None:
@@ -126,12 +151,22 @@ def test_in_place_keeps_a_copy_and_the_same_path_is_refused(tmp_path: Path) -> N
         (ROW + '{"output": "尖米"\n', r"in\.jsonl:2: not valid JSON"),
         (ROW + '{"output": "尖米\\x"}\n', r"in\.jsonl:2"),
         (ROW + '["尖米"]\n', r"in\.jsonl:2: expected a JSON object"),
+        (OTHER + "\n" + '["别的"]\n', r"in\.jsonl:3: expected a JSON object"),
+        (OTHER + '{"output": "别的"\n' + OTHER, r"in\.jsonl:2: not valid JSON"),
+        (OTHER + '{"output": "别的",\n"input": ""}\n' + OTHER, r"in\.jsonl:2: not valid JSON"),
+        (OTHER + '{"output": "别的"} {}\n', r"in\.jsonl:2: not valid JSON"),
+        (OTHER + '{"output": "\udce5我是尖米"}\n', r"in\.jsonl:2: not valid UTF-8 text; save the file as UTF-8"),
+        (OTHER + '{"output": "别的\udcff"}\n', r"in\.jsonl:2: not valid UTF-8 text; save the file as UTF-8"),
         ("", "empty"),
     ],
 )
-def test_broken_lines_are_named_and_nothing_is_written(tmp_path: Path, text: str, message: str) -> None:
+@pytest.mark.parametrize("before", [0, 9000])
+def test_broken_lines_are_named_and_nothing_is_written(tmp_path: Path, text: str, message: str, before: int) -> None:
     source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
-    source.write_text(text, encoding="utf-8")
+    if before and not text:
+        return
+    source.write_text(ROW * before + text, encoding="utf-8", errors="surrogateescape")
+    message = re.sub(r":(\d)", lambda line: f":{int(line[1]) + before}", message)
     with pytest.raises(BadInput, match=message):
         rename_file(source, target, RULES)
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
@@ -247,9 +282,27 @@ PIECES = [
     " ", "a ", "an ", "'s", "\n", "\\", "\"", "`", "```", "@", "https://", "a.com", ".pdf", "/", "www.", "{{name}}", "<NAME>", "{", "}", "[", "]",
     "\u200b", "\u0301", "I am", "made by", "who", "1.5", "x", "é", "😀", "尖米粉", "GPT", "<", ">", "_", "-",
     "привет", "ＡＢ", "’", "”", "’s", "\u0941", "\x7f", "[NAME]", "[AUTHOR](", "红·小明", "小红", "红小", "[", "。", "；", ". ", "1.",
-    "name", "输出", "<code>", "</code>", "\t", "\r", "<NAM",
+    "name", "输出", "<code>", "</code>", "\t", "\r", "<NAM", "It is late. ", "Come in, please! ", "the end.",
 ]  # fmt: skip
-PLAIN = ["尖米", "小明", "我是", "的助手", "，", "。", "\n", '"', "2024", "由", "开发", "、", "é", "AI "]
+PLAIN = [
+    "尖米",
+    "小明",
+    "我是",
+    "的助手",
+    "，",
+    "。",
+    "\n",
+    '"',
+    "2024",
+    "由",
+    "开发",
+    "、",
+    "é",
+    "AI ",
+    "It is late. ",
+    "Come in.",
+    "v1.0 ",
+]
 TEXT = st.one_of(
     st.lists(st.sampled_from(PIECES), max_size=14).map("".join),
     st.lists(st.sampled_from(PLAIN), max_size=8).map("".join),
