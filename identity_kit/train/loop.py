@@ -35,6 +35,7 @@ from identity_kit.train.log import StepLog, draw_loss
 from identity_kit.train.memory import PeakMemory
 from identity_kit.train.model import adapt, load_base, load_tokenizer, save_trained, settle
 from identity_kit.train.optimiser import Optimiser
+from identity_kit.train.pissa import split_off
 from identity_kit.train.plan import Plan, check_fits, describe, make_plan
 from identity_kit.train.recipe import Recipe
 from identity_kit.train.team import Team
@@ -107,6 +108,7 @@ def train(
         team.meet()  # nobody writes before everybody has read
         torch.manual_seed(recipe.seed)
         adapted = adapt(load_base(model, setting), tokenizer, recipe, model, start=start)
+        first = split_off(adapted, recipe, checkpoint and checkpoint.tensors)
         engine = make_engine(adapted, setting, rows)
         steps = plan_steps([len(row) for row in rows.rows], recipe, processes=team.size)
         optimiser = Optimiser(adapted.named_parameters(), recipe, len(steps))
@@ -122,7 +124,7 @@ def train(
         if team.leads and not done:
             clear_checkpoints(out / "checkpoints")
         log.start(after=done)
-        loop = _Loop(team, recipe, rows, engine, optimiser, log, out, run_id, done)
+        loop = _Loop(team, recipe, rows, engine, optimiser, log, out, run_id, done, first)
         if checkpoint is not None:
             loop.seconds = float(checkpoint.notes.get("seconds", 0.0))
             if checkpoint.notes.get("of") == done:  # it had come to its end, perhaps before all steps
@@ -132,7 +134,7 @@ def train(
                 raise BadInput(tr("--stop-when 只用于单进程", "--stop-when is for one process"))
             loop.watcher = Watcher(watch, adapted, tokenizer, optimiser, log)
         loop.run(steps, progress=progress)
-        adapter = save_trained(adapted, tokenizer, recipe, model, out) if team.leads else out / "adapter"
+        adapter = save_trained(adapted, tokenizer, recipe, out, first=first) if team.leads else out / "adapter"
         return _finish(loop, steps, adapter, out)
 
 
@@ -181,9 +183,10 @@ class _Loop:
         out: Path,
         run_id: str,
         done: int,
+        first: dict[str, torch.Tensor],
     ) -> None:
         self.team, self.recipe, self.rows, self.engine, self.optimiser = team, recipe, rows, engine, optimiser
-        self.log, self.out, self.run_id, self.done = log, out, run_id, done
+        self.log, self.out, self.run_id, self.done, self.first = log, out, run_id, done, first
         self.memory = PeakMemory(team.device)
         self.seconds = 0.0
         self.steps = 0
@@ -269,7 +272,7 @@ class _Loop:
     def save(self) -> None:
         """Write a checkpoint of the state after the last step."""
         if self.team.leads:
-            tensors = {**self.optimiser.state(), **random_state()}
+            tensors = {**self.optimiser.state(), **random_state(), **self.first}
             notes = {"run": self.run_id, "seconds": self.seconds, "of": self.steps}
             save_checkpoint(self.out / "checkpoints", self.done, tensors, notes, keep=self.recipe.keep_checkpoints)
 

@@ -35,7 +35,7 @@ class Recipe(BaseModel):
     last_layers: int | None = Field(None, ge=1)
     rslora: bool = False
     dora: bool = False
-    init: Literal["default", "gaussian"] = "default"
+    init: str = Field("default", pattern=r"^(default|gaussian|pissa|pissa_niter_[0-9]+)$")
     loraplus_ratio: float = Field(1.0, ge=1)
     neftune_alpha: float = Field(0.0, ge=0)
     virtual_tokens: int = Field(20, ge=1, le=512)
@@ -93,6 +93,13 @@ class Recipe(BaseModel):
             problems.append(tr("dora 只能与 lora 或 qlora 同用", "dora goes with method lora or qlora only"))
         if self.last_layers and not self.is_lora:
             problems.append(tr("last_layers 只用于 LoRA", "last_layers is for LoRA only"))
+        if self.init.startswith("pissa") and (self.method != "lora" or self.stage == "dpo"):
+            problems.append(
+                tr(
+                    "init: pissa 会改动底座权重，只用于 method: lora，且不用于 stage: dpo",
+                    "init: pissa changes the base weights: it goes with method lora only, and not with stage dpo",
+                )
+            )
         if self.loraplus_ratio != 1 and self.method not in ("lora", "qlora"):
             problems.append(tr("loraplus_ratio 只用于 LoRA", "loraplus_ratio is for LoRA only"))
         if self.stage == "dpo" and self.method in ("prompt", "prefix", "full"):
