@@ -104,12 +104,17 @@ def train(
     check_fits(planned, rows, model, recipe, setting.device)
     with folder_lock(out / "checkpoints") if team.leads else team.wait():
         run_id = _fingerprint(recipe, rows, model, start)
-        checkpoint = _to_resume(out, load_checkpoint(out / "checkpoints"), run_id, resume)
+        parts = team if team.sharded else None
+        checkpoint = _to_resume(out, load_checkpoint(out / "checkpoints", team=parts), run_id, resume)
         team.meet()  # nobody writes before everybody has read
         torch.manual_seed(recipe.seed)
-        adapted = adapt(load_base(model, setting), tokenizer, recipe, model, start=start)
+        # Weights that processes share come to a device in parts: none need hold them all.
+        whole = replace(setting, device=torch.device("cpu")) if team.sharded else setting
+        adapted = adapt(load_base(model, whole), tokenizer, recipe, model, start=start)
         first = split_off(adapted, recipe, checkpoint and checkpoint.tensors)
-        engine = make_engine(adapted, setting, rows)
+        if team.sharded:
+            team.shard(adapted)
+        engine = make_engine(adapted, setting, rows, sharded=team.sharded)
         steps = plan_steps([len(row) for row in rows.rows], recipe, processes=team.size)
         optimiser = Optimiser(adapted.named_parameters(), recipe, len(steps))
         torch.manual_seed(recipe.seed)
@@ -129,12 +134,17 @@ def train(
             loop.seconds = float(checkpoint.notes.get("seconds", 0.0))
             if checkpoint.notes.get("of") == done:  # it had come to its end, perhaps before all steps
                 steps = steps[:done]
-        if watch is not None and team.leads:
+        if watch is not None and team.sharded:
+            team.say(tr("多个进程分担权重：训练中不提问", "processes share the weights: no questions while training"))
+        elif watch is not None and team.leads:
             if watch.stop and team.size > 1:
                 raise BadInput(tr("--stop-when 只用于单进程", "--stop-when is for one process"))
             loop.watcher = Watcher(watch, adapted, tokenizer, optimiser, log)
         loop.run(steps, progress=progress)
-        adapter = save_trained(adapted, tokenizer, recipe, out, first=first) if team.leads else out / "adapter"
+        weights = team.whole_weights(adapted) if team.sharded else None
+        adapter = out / "adapter"
+        if team.leads:
+            adapter = save_trained(adapted, tokenizer, recipe, out, weights=weights, first=first)
         return _finish(loop, steps, adapter, out)
 
 
@@ -245,14 +255,18 @@ class _Loop:
             Stopped: one of them is no number; the weights are as they were.
         """
         weight = sum(self.engine.weight(batch) for batch in step)
-        total = torch.zeros((), dtype=torch.float64)
-        for batch in step[self.team.rank :: self.team.size]:
-            if batch:
-                total += self.engine.accumulate(batch, 1.0 / weight).double().cpu()
+        # Sharing averages gradients over the processes by itself; those of replicas are added up here.
+        scale = (self.team.size if self.team.sharded else 1) / weight
+        sums = torch.zeros(2, dtype=torch.float64, device=self.team.device)  # the loss; who was told to stop
+        for batch in self.team.turns(step):
+            sums[0] += self.engine.accumulate(batch, scale)
+        sums[1] = self.stop_requested is not None
         if self.team.device.type == "cpu":
             give_back_memory()
-        self.team.add_up([*self.optimiser.flat_gradients(), total])
-        loss = float(total) / weight
+        self.team.add_up([sums] if self.team.sharded else [*self.optimiser.flat_gradients(), sums])
+        if sums[1] and self.stop_requested is None:
+            self.stop_requested = signal.SIGTERM  # another process was told: all stop after the same step
+        loss = float(sums[0]) / weight
         norm = self.optimiser.step() if math.isfinite(loss) else math.nan
         if not math.isfinite(norm):
             last = self.done // self.recipe.save_every * self.recipe.save_every
@@ -271,10 +285,12 @@ class _Loop:
 
     def save(self) -> None:
         """Write a checkpoint of the state after the last step."""
-        if self.team.leads:
+        if self.team.leads or self.team.sharded:
             tensors = {**self.optimiser.state(), **random_state(), **self.first}
             notes = {"run": self.run_id, "seconds": self.seconds, "of": self.steps}
-            save_checkpoint(self.out / "checkpoints", self.done, tensors, notes, keep=self.recipe.keep_checkpoints)
+            parts = self.team if self.team.sharded else None
+            keep = self.recipe.keep_checkpoints
+            save_checkpoint(self.out / "checkpoints", self.done, tensors, notes, keep=keep, team=parts)
 
     def _stop(self) -> None:
         self.save()

@@ -253,7 +253,7 @@ def save_trained(
         first: the adapter as PiSSA began it; what is written is relative to the model before that.
     """
     if first:
-        weights = as_plain_adapter(model, first, weights or model.state_dict())
+        weights = as_plain_adapter(model, recipe, first, weights or model.state_dict())
     final = out / ("merged" if recipe.method == "full" else "adapter")
     temporary = out / f".{final.name}.part"
     shutil.rmtree(temporary, ignore_errors=True)

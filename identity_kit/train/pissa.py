@@ -50,7 +50,7 @@ def split_off(model: Any, recipe: Recipe, kept: dict[str, torch.Tensor] | None =
 
 
 def as_plain_adapter(
-    model: Any, first: dict[str, torch.Tensor], weights: dict[str, torch.Tensor]
+    model: Any, recipe: Recipe, first: dict[str, torch.Tensor], weights: dict[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
     """The trained weights relative to the model as it came; the model's adapter configuration changes to match.
 
@@ -58,11 +58,8 @@ def as_plain_adapter(
         first: what `split_off` returned.
         weights: every weight of the model's adapters by name.
     """
-    config = model.peft_config["default"]
-    grown = 2 if not config.use_rslora else 2**0.5  # rsLoRA scales by alpha / sqrt(rank)
-    model.peft_config["default"] = replace(
-        config, r=2 * config.r, lora_alpha=grown * config.lora_alpha, init_lora_weights=True
-    )
+    after = recipe.going_on
+    model.peft_config["default"] = replace(model.peft_config["default"], r=after.rank, lora_alpha=after.alpha)
     plain = dict(weights)
     for key, begun in first.items():
         name = key.removeprefix(_PREFIX)

@@ -21,13 +21,16 @@ _UNUSUAL_HEADS = ("final_logit_softcapping", "logit_scale", "logits_scaling", "o
 class PlainEngine:
     """Computes the loss of rows and adds its gradients to the parameters' `.grad`."""
 
-    def __init__(self, model: Any, recipe: Recipe) -> None:
-        self.model, self.recipe = model, recipe
+    def __init__(self, model: Any, recipe: Recipe, *, sharded: bool = False) -> None:
+        self.model, self.recipe, self.sharded = model, recipe, sharded
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
         self.base = base
         head = base.get_output_embeddings()
         usual = head is not None and not any(getattr(base.config, key, None) for key in _UNUSUAL_HEADS)
-        self.by_hidden = usual and recipe.method not in ("prompt", "prefix") and hasattr(base, "get_decoder")
+        # Weights that processes share are there only within the model's own forward.
+        self.by_hidden = (
+            usual and not sharded and recipe.method not in ("prompt", "prefix") and hasattr(base, "get_decoder")
+        )
         self.head = head
         self.frozen_head = usual and isinstance(head, torch.nn.Linear) and not head.weight.requires_grad
         if recipe.gradient_checkpointing:
@@ -75,6 +78,10 @@ class PlainEngine:
                     labels.append(row.ids[j + 1])
         ids, there = ids.to(device), there.to(device)
         index, target = torch.tensor(places, device=device), torch.tensor(labels, device=device)
+        if self.sharded:  # logits where any row has a label
+            kept, at = (index % longest).unique(return_inverse=True)
+            logits = self.model(input_ids=ids, attention_mask=there, use_cache=False, logits_to_keep=kept).logits
+            return logits[index // longest, at], target
         if self.by_hidden:
             states = self.base.get_decoder()(input_ids=ids, attention_mask=there, use_cache=False).last_hidden_state
         else:

@@ -85,6 +85,7 @@ class Recipe(BaseModel):
     save_every: int = Field(50, ge=1)
     keep_checkpoints: int = Field(2, ge=1)
     probe_every: int = Field(0, ge=0)
+    parallel: Literal["replicate", "fsdp"] = "replicate"
 
     @model_validator(mode="after")
     def _together(self) -> Recipe:
@@ -104,6 +105,8 @@ class Recipe(BaseModel):
             problems.append(tr("loraplus_ratio 只用于 LoRA", "loraplus_ratio is for LoRA only"))
         if self.stage == "dpo" and self.method in ("prompt", "prefix", "full"):
             problems.append(tr("stage: dpo 需要 lora 或 qlora", "stage: dpo needs method lora or qlora"))
+        if self.parallel == "fsdp":
+            problems += self._not_shared()
         if self.engine == "fast" and (self.dropout or self.dora or self.neftune_alpha or self.method in _NOT_FAST):
             problems.append(
                 tr(
@@ -114,6 +117,25 @@ class Recipe(BaseModel):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _not_shared(self) -> list[str]:
+        """What does not go with weights that processes share."""
+        fits = {
+            "method: lora | full": self.method in ("lora", "full"),
+            "stage: sft | pretrain": self.stage != "dpo",
+            "engine: auto | plain": self.engine != "fast",
+            "optimizer != adafactor": self.optimizer != "adafactor",
+            "chat_template: model": self.chat_template == "model",
+        }
+        return [tr(f"parallel: fsdp 需要 {key}", f"parallel: fsdp needs {key}") for key, fit in fits.items() if not fit]
+
+    @property
+    def going_on(self) -> Recipe:
+        """The recipe that the adapter which this one leaves goes on with: PiSSA leaves a plain one of twice the rank."""
+        if not self.init.startswith("pissa"):
+            return self
+        grown = 2 if not self.rslora else 2**0.5  # rsLoRA scales by alpha / sqrt(rank)
+        return self.model_copy(update={"init": "default", "rank": 2 * self.rank, "alpha": grown * self.alpha})
 
     @property
     def is_lora(self) -> bool:
