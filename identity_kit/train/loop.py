@@ -101,7 +101,7 @@ def train(
     planned = make_plan(rows, model, setting, processes=team.size)
     for what, words in describe(planned):
         team.say(f"{what}  {words}")
-    check_fits(planned, rows, model, recipe, setting.device)
+    check_fits(planned, rows, model, recipe, setting.device, processes=team.size)
     with folder_lock(out / "checkpoints") if team.leads else team.wait():
         run_id = _fingerprint(recipe, rows, model, start)
         parts = team if team.sharded else None
@@ -111,7 +111,7 @@ def train(
         # Weights that processes share come to a device in parts: none need hold them all.
         whole = replace(setting, device=torch.device("cpu")) if team.sharded else setting
         adapted = adapt(load_base(model, whole), tokenizer, recipe, model, start=start)
-        first = split_off(adapted, recipe, checkpoint and checkpoint.tensors)
+        first = split_off(adapted, recipe, checkpoint.tensors if checkpoint else None)
         if team.sharded:
             team.shard(adapted)
         engine = make_engine(adapted, setting, rows, sharded=team.sharded)

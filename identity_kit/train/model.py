@@ -143,7 +143,7 @@ def adapt(model: Any, tokenizer: Any, recipe: Recipe, folder: Path, *, start: Pa
             **_targets(model, recipe),
             use_rslora=recipe.rslora,
             use_dora=recipe.dora,
-            init_lora_weights=recipe.init if recipe.init == "gaussian" else True,
+            init_lora_weights=True if recipe.init != "gaussian" else "gaussian",
             trainable_token_indices=tokens or None,
             task_type="CAUSAL_LM",
         )
