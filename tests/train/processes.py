@@ -15,9 +15,14 @@ ROOT = DRIVE.parents[2]
 BASE: dict[str, Any] = {"rank": 4, "dtype": "fp32", "batch_size": 4, "learning_rate": 0.01, "threads": 1}
 
 
-def start(rows: Path, model: Path, out: Path, *flags: str, launcher: tuple[str, ...] = (), **recipe: Any) -> Any:
+def start(
+    rows: Path, model: Path, out: Path, *flags: str, launcher: tuple[str, ...] = (), gpu: bool = False, **recipe: Any
+) -> Any:
+    """A process that trains, on the CPU unless `gpu`; a launcher such as torchrun makes several of it."""
     command = [sys.executable, *launcher, str(DRIVE), str(rows), str(model), str(out), json.dumps({**BASE, **recipe})]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "IDKIT_UI": "en"}
+    if not gpu:
+        environment["CUDA_VISIBLE_DEVICES"] = ""
     return subprocess.Popen([*command, *flags], env=environment, stderr=subprocess.PIPE, text=True, cwd=ROOT)
 
 
