@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ class Checkpoint:
     step: int
     tensors: dict[str, torch.Tensor]
     notes: dict[str, Any]
+    folder: Path
 
 
 def save_checkpoint(
@@ -39,11 +41,13 @@ def save_checkpoint(
     *,
     keep: int,
     team: Team | None = None,
+    more: Callable[[Path], None] | None = None,
 ) -> Path:
     """Write `root/step-NNNNNN`, then remove all but the newest `keep`.
 
     Args:
         team: processes that each hold a part of the state and all call this: each writes its own, the leader the rest.
+        more: writes further files of the state into the folder.
 
     Raises:
         Stopped: the disk is full or not writable; earlier checkpoints are untouched.
@@ -63,12 +67,18 @@ def save_checkpoint(
             team.meet()
         save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, state)
         _sync(state)
+        if more:
+            more(temporary)
         if team:
             team.meet()
         if not leads:
             return final
         (temporary / "notes.json").write_text(json.dumps({"step": step, **notes}, indent=1), encoding="utf-8")
-        manifest = {path.name: sha256_file(path) for path in sorted(temporary.iterdir())}
+        manifest = {
+            path.relative_to(temporary).as_posix(): sha256_file(path)
+            for path in sorted(temporary.rglob("*"))
+            if path.is_file()
+        }
         (temporary / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         for name in ("notes.json", _MANIFEST):
             _sync(temporary / name)
@@ -114,7 +124,7 @@ def load_checkpoint(root: Path, *, team: Team | None = None) -> Checkpoint | Non
                     where=str(folder),
                     fix=tr("用原来的 --nproc-per-node", "use the --nproc-per-node that it was made with"),
                 )
-            return Checkpoint(notes["step"], load_file(state), notes)
+            return Checkpoint(notes["step"], load_file(state), notes, folder)
     return None
 
 

@@ -15,6 +15,7 @@ from identity_kit.train.model import Setting
 from identity_kit.train.plain import PlainEngine
 from identity_kit.train.recipe import Recipe
 from identity_kit.train.tokens import Row
+from identity_kit.train.zero import ZeroOptimiser
 from identity_kit.ui import detail, tr
 
 
@@ -97,7 +98,9 @@ class PairEngine(Engine):
         return found
 
 
-def make_engine(model: Any, setting: Setting, data: TrainingData, *, sharded: bool = False) -> Engine:
+def make_engine(
+    model: Any, setting: Setting, data: TrainingData, *, sharded: bool = False, zero: ZeroOptimiser | None = None
+) -> Engine:
     """The fast engine where it fits, else (or if the recipe asks for it, or processes share the weights) the plain one.
 
     Raises:
@@ -107,7 +110,10 @@ def make_engine(model: Any, setting: Setting, data: TrainingData, *, sharded: bo
     if recipe.stage == "dpo":
         return PairEngine(PlainEngine(model, recipe), data, recipe)
     if sharded:
-        return Engine(PlainEngine(model, recipe, sharded=True), data)
+        plain = PlainEngine(model, recipe, sharded=True)
+        if zero is not None:
+            plain.model, plain.backward = zero.model, zero.backward
+        return Engine(plain, data)
     if recipe.engine != "plain":
         reason = unfit(model, recipe)
         if reason is None:

@@ -42,6 +42,7 @@ from identity_kit.train.team import Team
 from identity_kit.train.track import open_trackers
 from identity_kit.train.view import view
 from identity_kit.train.watch import Watch, Watcher
+from identity_kit.train.zero import ZeroOptimiser
 from identity_kit.ui import say, tr
 
 
@@ -112,16 +113,22 @@ def train(
         whole = replace(setting, device=torch.device("cpu")) if team.sharded else setting
         adapted = adapt(load_base(model, whole), tokenizer, recipe, model, start=start)
         first = split_off(adapted, recipe, checkpoint.tensors if checkpoint else None)
-        if team.sharded:
-            team.shard(adapted)
-        engine = make_engine(adapted, setting, rows, sharded=team.sharded)
         steps = plan_steps([len(row) for row in rows.rows], recipe, processes=team.size)
-        optimiser = Optimiser(adapted.named_parameters(), recipe, len(steps))
+        zero = None
+        if team.sharded and recipe.parallel == "deepspeed":
+            zero = ZeroOptimiser(adapted, recipe, len(steps), setting.dtype)
+        elif team.sharded:
+            team.shard(adapted)
+        engine = make_engine(adapted, setting, rows, sharded=team.sharded, zero=zero)
+        optimiser = zero or Optimiser(adapted.named_parameters(), recipe, len(steps))
         torch.manual_seed(recipe.seed)
         log = StepLog(out / "log.jsonl", leads=team.leads, trackers=open_trackers(trackers, out, recipe, team.leads))
         done = 0
         if checkpoint is not None:
-            optimiser.load_state(checkpoint.tensors, checkpoint.step)
+            if isinstance(optimiser, ZeroOptimiser):
+                optimiser.load(checkpoint.folder, checkpoint.step)
+            else:
+                optimiser.load_state(checkpoint.tensors, checkpoint.step)
             restore_random_state(checkpoint.tensors)
             engine.refresh()
             done = checkpoint.step
@@ -136,12 +143,12 @@ def train(
                 steps = steps[:done]
         if watch is not None and team.sharded:
             team.say(tr("多个进程分担权重：训练中不提问", "processes share the weights: no questions while training"))
-        elif watch is not None and team.leads:
+        elif watch is not None and team.leads and isinstance(optimiser, Optimiser):
             if watch.stop and team.size > 1:
                 raise BadInput(tr("--stop-when 只用于单进程", "--stop-when is for one process"))
             loop.watcher = Watcher(watch, adapted, tokenizer, optimiser, log)
         loop.run(steps, progress=progress)
-        weights = team.whole_weights(adapted) if team.sharded else None
+        weights = zero.whole_weights() if zero else team.whole_weights(adapted) if team.sharded else None
         adapter = out / "adapter"
         if team.leads:
             adapter = save_trained(adapted, tokenizer, recipe, out, weights=weights, first=first)
@@ -188,7 +195,7 @@ class _Loop:
         recipe: Recipe,
         rows: TrainingData,
         engine: Engine,
-        optimiser: Optimiser,
+        optimiser: Optimiser | ZeroOptimiser,
         log: StepLog,
         out: Path,
         run_id: str,
@@ -258,12 +265,16 @@ class _Loop:
         # Sharing averages gradients over the processes by itself; those of replicas are added up here.
         scale = (self.team.size if self.team.sharded else 1) / weight
         sums = torch.zeros(2, dtype=torch.float64, device=self.team.device)  # the loss; who was told to stop
-        for batch in self.team.turns(step):
+        turns = self.team.turns(step)
+        for number, batch in enumerate(turns, start=1):
+            if isinstance(self.optimiser, ZeroOptimiser):
+                self.optimiser.last_turn = number == len(turns)
             sums[0] += self.engine.accumulate(batch, scale)
         sums[1] = self.stop_requested is not None
         if self.team.device.type == "cpu":
             give_back_memory()
-        self.team.add_up([sums] if self.team.sharded else [*self.optimiser.flat_gradients(), sums])
+        flat = self.optimiser.flat_gradients() if isinstance(self.optimiser, Optimiser) else []
+        self.team.add_up([sums] if self.team.sharded else [*flat, sums])
         if sums[1] and self.stop_requested is None:
             self.stop_requested = signal.SIGTERM  # another process was told: all stop after the same step
         loss = float(sums[0]) / weight
@@ -286,11 +297,16 @@ class _Loop:
     def save(self) -> None:
         """Write a checkpoint of the state after the last step."""
         if self.team.leads or self.team.sharded:
-            tensors = {**self.optimiser.state(), **random_state(), **self.first}
+            state, more = {}, None
+            if isinstance(self.optimiser, ZeroOptimiser):
+                more = self.optimiser.save
+            else:
+                state = self.optimiser.state()
+            tensors = {**state, **random_state(), **self.first}
             notes = {"run": self.run_id, "seconds": self.seconds, "of": self.steps}
             parts = self.team if self.team.sharded else None
             keep = self.recipe.keep_checkpoints
-            save_checkpoint(self.out / "checkpoints", self.done, tensors, notes, keep=keep, team=parts)
+            save_checkpoint(self.out / "checkpoints", self.done, tensors, notes, keep=keep, team=parts, more=more)
 
     def _stop(self) -> None:
         self.save()

@@ -61,6 +61,24 @@ class _Group:
                 part.copy_(value.view(part.shape))
 
 
+def rate_ratio(name: str, recipe: Recipe) -> float:
+    """How many times the learning rate a parameter learns at. LoRA+ (arXiv:2402.12354): B matrices learn faster."""
+    return recipe.loraplus_ratio if "lora_B" in name or "lora_embedding_B" in name else 1.0
+
+
+def scheduled_rate(recipe: Recipe, steps: int, step: int) -> float:
+    """The learning rate of a step, the first being 0, of `steps`."""
+    warm = math.ceil(recipe.warmup_ratio * steps)
+    if step < warm:
+        return recipe.learning_rate * (step + 1) / warm
+    done = (step - warm) / max(1, steps - warm)
+    if recipe.scheduler == "cosine":
+        return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    if recipe.scheduler == "linear":
+        return recipe.learning_rate * max(0.0, 1 - done)
+    return recipe.learning_rate
+
+
 def _held(tensor: Any) -> torch.Tensor:
     """The part of a parameter or gradient that this process holds."""
     return tensor.detach().to_local() if hasattr(tensor, "to_local") else tensor.detach()
@@ -74,9 +92,7 @@ class Optimiser:
         trained = [(name, p) for name, p in named if p.requires_grad]
         by_kind: dict[tuple[torch.dtype, float], list[torch.nn.Parameter]] = {}
         for name, p in trained:
-            # LoRA+ (arXiv:2402.12354): the B matrices learn `loraplus_ratio` times as fast.
-            ratio = recipe.loraplus_ratio if "lora_B" in name or "lora_embedding_B" in name else 1.0
-            by_kind.setdefault((p.dtype, ratio), []).append(p)
+            by_kind.setdefault((p.dtype, rate_ratio(name, recipe)), []).append(p)
         self.groups = [_Group(parameters, ratio) for (_, ratio), parameters in by_kind.items()]
         self.inner = _make(recipe, self.groups)
 
@@ -87,16 +103,7 @@ class Optimiser:
 
     def rate(self, step: int | None = None) -> float:
         """The learning rate of a step (the next one by default), before LoRA+'s ratio."""
-        step = self.step_number if step is None else step
-        warm = math.ceil(self.recipe.warmup_ratio * self.steps)
-        if step < warm:
-            return self.recipe.learning_rate * (step + 1) / warm
-        done = (step - warm) / max(1, self.steps - warm)
-        if self.recipe.scheduler == "cosine":
-            return self.recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-        if self.recipe.scheduler == "linear":
-            return self.recipe.learning_rate * max(0.0, 1 - done)
-        return self.recipe.learning_rate
+        return scheduled_rate(self.recipe, self.steps, self.step_number if step is None else step)
 
     def flat_gradients(self) -> list[torch.Tensor]:
         """The gradient buffers, for an all-reduce."""

@@ -5,7 +5,7 @@ Logits are made only where a label is, and never all at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ class PlainEngine:
 
     def __init__(self, model: Any, recipe: Recipe, *, sharded: bool = False) -> None:
         self.model, self.recipe, self.sharded = model, recipe, sharded
+        self.backward: Callable[[torch.Tensor], None] = torch.Tensor.backward
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
         self.base = base
         head = base.get_output_embeddings()
@@ -49,7 +50,7 @@ class PlainEngine:
         self.model.train()
         hidden, labels = self.hidden(rows)
         loss = self._cross_entropy(hidden, labels)
-        (loss * scale).backward()
+        self.backward(loss * scale)
         return loss.detach()
 
     def log_probabilities(self, rows: Sequence[Row]) -> torch.Tensor:

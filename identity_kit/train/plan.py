@@ -148,7 +148,7 @@ def estimate(shape: Shape, setting: Setting, tokens: int, longest: int, *, proce
     logits = min(tokens, 256) * shape.vocabulary * size * 2
     if not fast:
         logits = min(tokens * shape.vocabulary * (size + 8), 3 * 64 * 2**20)
-    if recipe.parallel == "fsdp" and processes > 1:
+    if recipe.parallel != "replicate" and processes > 1:
         # A part of everything, and whole for their turn: what lies outside the layers, and two layers.
         weights = weights / processes + (shape.other + 2 * shape.linear / shape.layers) * size
         adapter, optimiser = adapter / processes, optimiser / processes
@@ -165,7 +165,7 @@ def estimate(shape: Shape, setting: Setting, tokens: int, longest: int, *, proce
 
 
 def _is_fast(shape: Shape, recipe: Recipe) -> bool:
-    plain = recipe.engine == "plain" or recipe.parallel == "fsdp" or recipe.stage == "dpo" or not recipe.is_lora
+    plain = recipe.engine == "plain" or recipe.parallel != "replicate" or recipe.stage == "dpo" or not recipe.is_lora
     return not plain and shape.family in FAMILIES and not (recipe.dora or recipe.dropout or recipe.neftune_alpha)
 
 

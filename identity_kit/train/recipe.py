@@ -85,7 +85,7 @@ class Recipe(BaseModel):
     save_every: int = Field(50, ge=1)
     keep_checkpoints: int = Field(2, ge=1)
     probe_every: int = Field(0, ge=0)
-    parallel: Literal["replicate", "fsdp"] = "replicate"
+    parallel: Literal["replicate", "fsdp", "deepspeed"] = "replicate"
 
     @model_validator(mode="after")
     def _together(self) -> Recipe:
@@ -105,7 +105,7 @@ class Recipe(BaseModel):
             problems.append(tr("loraplus_ratio 只用于 LoRA", "loraplus_ratio is for LoRA only"))
         if self.stage == "dpo" and self.method in ("prompt", "prefix", "full"):
             problems.append(tr("stage: dpo 需要 lora 或 qlora", "stage: dpo needs method lora or qlora"))
-        if self.parallel == "fsdp":
+        if self.parallel != "replicate":
             problems += self._not_shared()
         if self.engine == "fast" and (self.dropout or self.dora or self.neftune_alpha or self.method in _NOT_FAST):
             problems.append(
@@ -124,10 +124,12 @@ class Recipe(BaseModel):
             "method: lora | full": self.method in ("lora", "full"),
             "stage: sft | pretrain": self.stage != "dpo",
             "engine: auto | plain": self.engine != "fast",
-            "optimizer != adafactor": self.optimizer != "adafactor",
+            "optimizer: adamw": self.optimizer == "adamw"
+            or (self.parallel == "fsdp" and self.optimizer != "adafactor"),
             "chat_template: model": self.chat_template == "model",
         }
-        return [tr(f"parallel: fsdp 需要 {key}", f"parallel: fsdp needs {key}") for key, fit in fits.items() if not fit]
+        how = f"parallel: {self.parallel}"
+        return [tr(f"{how} 需要 {key}", f"{how} needs {key}") for key, fit in fits.items() if not fit]
 
     @property
     def going_on(self) -> Recipe:

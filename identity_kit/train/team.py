@@ -18,7 +18,7 @@ class Team:
 
     def __init__(self, device: torch.device, recipe: Recipe) -> None:
         self.device, self.rank, self.size = device, 0, 1
-        self.shares = recipe.parallel == "fsdp"
+        self.shares = recipe.parallel != "replicate"
         self.state = None
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             from accelerate import PartialState
