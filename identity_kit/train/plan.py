@@ -151,7 +151,7 @@ def estimate(shape: Shape, setting: Setting, tokens: int, longest: int, *, proce
     if recipe.parallel != "replicate" and processes > 1:
         # A part of everything, and whole for their turn: what lies outside the layers, and two layers.
         weights = weights / processes + (shape.other + 2 * shape.linear / shape.layers) * size
-        adapter, optimiser = adapter / processes, optimiser / processes
+        adapter, optimiser = adapter // processes, optimiser // processes
         logits = tokens * shape.vocabulary * (size + 8)
     parts = {
         "weights": weights,
