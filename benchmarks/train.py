@@ -123,6 +123,7 @@ def _clock() -> tuple[Any, list[float]]:
 
 def measure_llamafactory(rows: Path, model: Path, work: Path, options: argparse.Namespace) -> dict[str, float]:
     """LLaMA-Factory's sft at its defaults, in bf16, on the same rows as ShareGPT messages."""
+    import torch
     from llamafactory.train.tuner import run_exp
 
     dataset = {"file_name": str(rows), "formatting": "sharegpt", "columns": {"messages": "messages"}}
@@ -144,6 +145,7 @@ def measure_llamafactory(rows: Path, model: Path, work: Path, options: argparse.
         "num_train_epochs": 1,
         "learning_rate": SETTINGS["learning_rate"],
         "bf16": True,
+        "use_cpu": not torch.cuda.is_available(),
         "save_strategy": "no",
         "report_to": "none",
         "disable_tqdm": True,
@@ -270,6 +272,8 @@ def _run(python: str, name: str, work: Path, model: Path, method: str) -> dict[s
         command = [python, __file__, "child", name, str(work / "rows.jsonl"), str(model), own, method]
         command.append(str(SETTINGS["batch_size"]))
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false"}
+        if name == "idkit":
+            environment["OMP_WAIT_POLICY"] = "passive"  # as our command sets it
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(f"{name} failed:\n{done.stderr[-3000:]}")

@@ -164,7 +164,7 @@ def _source(run: Path) -> _Source:
         persona=load_persona(run / "persona.yaml"),
         base_name=content["base"]["name"],
         base=base if (base / "config.json").is_file() else hf_folder(content["base"]["name"]),
-        recipe=make_recipe(**content["train"]["recipe"]),
+        recipe=make_recipe(**content["train"]["recipe"]).going_on,
     )
 
 

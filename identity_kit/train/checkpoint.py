@@ -8,14 +8,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from identity_kit.errors import Stopped
+from identity_kit.errors import BadInput, Stopped
 from identity_kit.files import sha256_file
+from identity_kit.train.team import Team
 from identity_kit.ui import tr
 
 _MANIFEST = "manifest.json"
@@ -28,12 +30,24 @@ class Checkpoint:
     step: int
     tensors: dict[str, torch.Tensor]
     notes: dict[str, Any]
+    folder: Path
 
 
 def save_checkpoint(
-    root: Path, step: int, tensors: dict[str, torch.Tensor], notes: dict[str, Any], *, keep: int
+    root: Path,
+    step: int,
+    tensors: dict[str, torch.Tensor],
+    notes: dict[str, Any],
+    *,
+    keep: int,
+    team: Team | None = None,
+    more: Callable[[Path], None] | None = None,
 ) -> Path:
     """Write `root/step-NNNNNN`, then remove all but the newest `keep`.
+
+    Args:
+        team: processes that each hold a part of the state and all call this: each writes its own, the leader the rest.
+        more: writes further files of the state into the folder.
 
     Raises:
         Stopped: the disk is full or not writable; earlier checkpoints are untouched.
@@ -43,15 +57,30 @@ def save_checkpoint(
     root.mkdir(parents=True, exist_ok=True)
     final = root / f"step-{step:06d}"
     temporary = root / f".step-{step:06d}.part"
+    state = temporary / _state_name(team)
+    leads = team is None or team.leads
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary / "state.safetensors")
+        if leads:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir()
+        if team:
+            team.meet()
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, state)
+        _sync(state)
+        if more:
+            more(temporary)
+        if team:
+            team.meet()
+        if not leads:
+            return final
         (temporary / "notes.json").write_text(json.dumps({"step": step, **notes}, indent=1), encoding="utf-8")
-        names = ("state.safetensors", "notes.json")
-        manifest = {name: sha256_file(temporary / name) for name in names}
+        manifest = {
+            path.relative_to(temporary).as_posix(): sha256_file(path)
+            for path in sorted(temporary.rglob("*"))
+            if path.is_file()
+        }
         (temporary / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-        for name in (*names, _MANIFEST):
+        for name in ("notes.json", _MANIFEST):
             _sync(temporary / name)
         _sync(temporary)
         shutil.rmtree(final, ignore_errors=True)
@@ -74,15 +103,33 @@ def save_checkpoint(
     return final
 
 
-def load_checkpoint(root: Path) -> Checkpoint | None:
-    """The newest checkpoint whose files match their hashes; None if there is none."""
+def load_checkpoint(root: Path, *, team: Team | None = None) -> Checkpoint | None:
+    """The newest checkpoint whose files match their hashes; None if there is none.
+
+    Args:
+        team: processes that each hold a part of the state: this one's part is read.
+
+    Raises:
+        BadInput: it was made by another number of processes.
+    """
     from safetensors.torch import load_file
 
     for folder in _folders(root):
         if _verifies(folder):
             notes = json.loads((folder / "notes.json").read_text(encoding="utf-8"))
-            return Checkpoint(notes["step"], load_file(folder / "state.safetensors"), notes)
+            state = folder / _state_name(team)
+            if not state.is_file():
+                raise BadInput(
+                    tr("检查点由不同数目的进程写成", "the checkpoint was made by another number of processes"),
+                    where=str(folder),
+                    fix=tr("用原来的 --nproc-per-node", "use the --nproc-per-node that it was made with"),
+                )
+            return Checkpoint(notes["step"], load_file(state), notes, folder)
     return None
+
+
+def _state_name(team: Team | None) -> str:
+    return f"state-{team.rank + 1}-of-{team.size}.safetensors" if team else "state.safetensors"
 
 
 def newest_step(root: Path) -> int:

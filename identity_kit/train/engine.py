@@ -15,6 +15,7 @@ from identity_kit.train.model import Setting
 from identity_kit.train.plain import PlainEngine
 from identity_kit.train.recipe import Recipe
 from identity_kit.train.tokens import Row
+from identity_kit.train.zero import ZeroOptimiser
 from identity_kit.ui import detail, tr
 
 
@@ -33,7 +34,12 @@ class Engine:
         return sum(self.data.rows[i].learnt for i in batch)
 
     def accumulate(self, batch: Sequence[int], scale: float) -> torch.Tensor:
-        """The batch's summed loss (scalar, fp32); adds its gradient × `scale` to the parameters' `.grad`."""
+        """The batch's summed loss (scalar, fp32); adds its gradient × `scale` to the parameters' `.grad`.
+
+        An empty batch takes part without adding anything.
+        """
+        if not batch:
+            return self.computes.accumulate(self.data.rows[:1], 0.0) * 0
         return self.computes.accumulate([self.data.rows[i] for i in batch], scale)
 
     def refresh(self) -> None:
@@ -92,8 +98,10 @@ class PairEngine(Engine):
         return found
 
 
-def make_engine(model: Any, setting: Setting, data: TrainingData) -> Engine:
-    """The fast engine where it fits, else (or if the recipe asks for it) the plain one.
+def make_engine(
+    model: Any, setting: Setting, data: TrainingData, *, sharded: bool = False, zero: ZeroOptimiser | None = None
+) -> Engine:
+    """The fast engine where it fits, else (or if the recipe asks for it, or processes share the weights) the plain one.
 
     Raises:
         BadInput: the recipe insists on the fast engine, and it does not fit.
@@ -101,6 +109,11 @@ def make_engine(model: Any, setting: Setting, data: TrainingData) -> Engine:
     recipe = setting.recipe
     if recipe.stage == "dpo":
         return PairEngine(PlainEngine(model, recipe), data, recipe)
+    if sharded:
+        plain = PlainEngine(model, recipe, sharded=True)
+        if zero is not None:
+            plain.model, plain.backward = zero.model, zero.backward
+        return Engine(plain, data)
     if recipe.engine != "plain":
         reason = unfit(model, recipe)
         if reason is None:

@@ -82,8 +82,9 @@ class Projection:
                 member.module.weight.data = place  # the model goes on seeing its weights, and they are kept once
             self.a = self.matrix[self.outputs :, : self.inputs]
             self.sb = self.matrix[: self.outputs, self.inputs :]
+        # A CPU multiplies fastest by a matrix that lies as it is read: the large ones are kept transposed as well.
         self.back: torch.Tensor | None = None
-        if tall_output and not self.quantised and device.type == "cpu":
+        if (tall_input or tall_output) and not self.quantised and device.type == "cpu":
             self.back = self.matrix[:, : self.inputs].t().contiguous()
         biases = [member.module.bias for member in self.members]
         self.bias = None
@@ -148,9 +149,8 @@ class Projection:
         if not needs_input:
             return None
         if self.back is not None:
-            return torch.mm(self.back, dy.t()).t()
-        if not self.quantised and self.tall_input:
-            return torch.mm(self.matrix[:, : self.inputs].t(), dy.t()).t()
+            dx = torch.mm(self.back, dy.t()).t()
+            return dx if self.tall_input else dx.contiguous()
         if not self.quantised:
             return dy @ self.matrix[:, : self.inputs]
         dx = dy[:, self.outputs :] @ self.a

@@ -35,12 +35,14 @@ from identity_kit.train.log import StepLog, draw_loss
 from identity_kit.train.memory import PeakMemory
 from identity_kit.train.model import adapt, load_base, load_tokenizer, save_trained, settle
 from identity_kit.train.optimiser import Optimiser
+from identity_kit.train.pissa import split_off
 from identity_kit.train.plan import Plan, check_fits, describe, make_plan
 from identity_kit.train.recipe import Recipe
 from identity_kit.train.team import Team
 from identity_kit.train.track import open_trackers
 from identity_kit.train.view import view
 from identity_kit.train.watch import Watch, Watcher
+from identity_kit.train.zero import ZeroOptimiser
 from identity_kit.ui import say, tr
 
 
@@ -100,21 +102,33 @@ def train(
     planned = make_plan(rows, model, setting, processes=team.size)
     for what, words in describe(planned):
         team.say(f"{what}  {words}")
-    check_fits(planned, rows, model, recipe, setting.device)
+    check_fits(planned, rows, model, recipe, setting.device, processes=team.size)
     with folder_lock(out / "checkpoints") if team.leads else team.wait():
         run_id = _fingerprint(recipe, rows, model, start)
-        checkpoint = _to_resume(out, load_checkpoint(out / "checkpoints"), run_id, resume)
+        parts = team if team.sharded else None
+        checkpoint = _to_resume(out, load_checkpoint(out / "checkpoints", team=parts), run_id, resume)
         team.meet()  # nobody writes before everybody has read
         torch.manual_seed(recipe.seed)
-        adapted = adapt(load_base(model, setting), tokenizer, recipe, model, start=start)
-        engine = make_engine(adapted, setting, rows)
+        # Weights that processes share come to a device in parts: none need hold them all.
+        whole = replace(setting, device=torch.device("cpu")) if team.sharded else setting
+        adapted = adapt(load_base(model, whole), tokenizer, recipe, model, start=start)
+        first = split_off(adapted, recipe, checkpoint.tensors if checkpoint else None)
         steps = plan_steps([len(row) for row in rows.rows], recipe, processes=team.size)
-        optimiser = Optimiser(adapted.named_parameters(), recipe, len(steps))
+        zero = None
+        if team.sharded and recipe.parallel == "deepspeed":
+            zero = ZeroOptimiser(adapted, recipe, len(steps), setting.dtype)
+        elif team.sharded:
+            team.shard(adapted)
+        engine = make_engine(adapted, setting, rows, sharded=team.sharded, zero=zero)
+        optimiser = zero or Optimiser(adapted.named_parameters(), recipe, len(steps))
         torch.manual_seed(recipe.seed)
         log = StepLog(out / "log.jsonl", leads=team.leads, trackers=open_trackers(trackers, out, recipe, team.leads))
         done = 0
         if checkpoint is not None:
-            optimiser.load_state(checkpoint.tensors, checkpoint.step)
+            if isinstance(optimiser, ZeroOptimiser):
+                optimiser.load(checkpoint.folder, checkpoint.step)
+            else:
+                optimiser.load_state(checkpoint.tensors, checkpoint.step)
             restore_random_state(checkpoint.tensors)
             engine.refresh()
             done = checkpoint.step
@@ -122,17 +136,22 @@ def train(
         if team.leads and not done:
             clear_checkpoints(out / "checkpoints")
         log.start(after=done)
-        loop = _Loop(team, recipe, rows, engine, optimiser, log, out, run_id, done)
+        loop = _Loop(team, recipe, rows, engine, optimiser, log, out, run_id, done, first)
         if checkpoint is not None:
             loop.seconds = float(checkpoint.notes.get("seconds", 0.0))
             if checkpoint.notes.get("of") == done:  # it had come to its end, perhaps before all steps
                 steps = steps[:done]
-        if watch is not None and team.leads:
+        if watch is not None and team.sharded:
+            team.say(tr("多个进程分担权重：训练中不提问", "processes share the weights: no questions while training"))
+        elif watch is not None and team.leads and isinstance(optimiser, Optimiser):
             if watch.stop and team.size > 1:
                 raise BadInput(tr("--stop-when 只用于单进程", "--stop-when is for one process"))
             loop.watcher = Watcher(watch, adapted, tokenizer, optimiser, log)
         loop.run(steps, progress=progress)
-        adapter = save_trained(adapted, tokenizer, recipe, model, out) if team.leads else out / "adapter"
+        weights = zero.whole_weights() if zero else team.whole_weights(adapted) if team.sharded else None
+        adapter = out / "adapter"
+        if team.leads:
+            adapter = save_trained(adapted, tokenizer, recipe, out, weights=weights, first=first)
         return _finish(loop, steps, adapter, out)
 
 
@@ -176,14 +195,15 @@ class _Loop:
         recipe: Recipe,
         rows: TrainingData,
         engine: Engine,
-        optimiser: Optimiser,
+        optimiser: Optimiser | ZeroOptimiser,
         log: StepLog,
         out: Path,
         run_id: str,
         done: int,
+        first: dict[str, torch.Tensor],
     ) -> None:
         self.team, self.recipe, self.rows, self.engine, self.optimiser = team, recipe, rows, engine, optimiser
-        self.log, self.out, self.run_id, self.done = log, out, run_id, done
+        self.log, self.out, self.run_id, self.done, self.first = log, out, run_id, done, first
         self.memory = PeakMemory(team.device)
         self.seconds = 0.0
         self.steps = 0
@@ -242,14 +262,22 @@ class _Loop:
             Stopped: one of them is no number; the weights are as they were.
         """
         weight = sum(self.engine.weight(batch) for batch in step)
-        total = torch.zeros((), dtype=torch.float64)
-        for batch in step[self.team.rank :: self.team.size]:
-            if batch:
-                total += self.engine.accumulate(batch, 1.0 / weight).double().cpu()
+        # Sharing averages gradients over the processes by itself; those of replicas are added up here.
+        scale = (self.team.size if self.team.sharded else 1) / weight
+        sums = torch.zeros(2, dtype=torch.float64, device=self.team.device)  # the loss; who was told to stop
+        turns = self.team.turns(step)
+        for number, batch in enumerate(turns, start=1):
+            if isinstance(self.optimiser, ZeroOptimiser):
+                self.optimiser.last_turn = number == len(turns)
+            sums[0] += self.engine.accumulate(batch, scale)
+        sums[1] = self.stop_requested is not None
         if self.team.device.type == "cpu":
             give_back_memory()
-        self.team.add_up([*self.optimiser.flat_gradients(), total])
-        loss = float(total) / weight
+        flat = self.optimiser.flat_gradients() if isinstance(self.optimiser, Optimiser) else []
+        self.team.add_up([sums] if self.team.sharded else [*flat, sums])
+        if sums[1] and self.stop_requested is None:
+            self.stop_requested = signal.SIGTERM  # another process was told: all stop after the same step
+        loss = float(sums[0]) / weight
         norm = self.optimiser.step() if math.isfinite(loss) else math.nan
         if not math.isfinite(norm):
             last = self.done // self.recipe.save_every * self.recipe.save_every
@@ -268,10 +296,17 @@ class _Loop:
 
     def save(self) -> None:
         """Write a checkpoint of the state after the last step."""
-        if self.team.leads:
-            tensors = {**self.optimiser.state(), **random_state()}
+        if self.team.leads or self.team.sharded:
+            state, more = {}, None
+            if isinstance(self.optimiser, ZeroOptimiser):
+                more = self.optimiser.save
+            else:
+                state = self.optimiser.state()
+            tensors = {**state, **random_state(), **self.first}
             notes = {"run": self.run_id, "seconds": self.seconds, "of": self.steps}
-            save_checkpoint(self.out / "checkpoints", self.done, tensors, notes, keep=self.recipe.keep_checkpoints)
+            parts = self.team if self.team.sharded else None
+            keep = self.recipe.keep_checkpoints
+            save_checkpoint(self.out / "checkpoints", self.done, tensors, notes, keep=keep, team=parts, more=more)
 
     def _stop(self) -> None:
         self.save()

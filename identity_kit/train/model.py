@@ -12,6 +12,7 @@ import torch
 from identity_kit.errors import BadInput, Stopped
 from identity_kit.models.adapters import quiet_adapters
 from identity_kit.models.device import best_device, best_dtype
+from identity_kit.train.pissa import as_plain_adapter
 from identity_kit.train.recipe import Recipe
 from identity_kit.train.tokens import CHATML
 from identity_kit.ui import tr
@@ -142,7 +143,7 @@ def adapt(model: Any, tokenizer: Any, recipe: Recipe, folder: Path, *, start: Pa
             **_targets(model, recipe),
             use_rslora=recipe.rslora,
             use_dora=recipe.dora,
-            init_lora_weights=True if recipe.init == "default" else recipe.init,
+            init_lora_weights=True if recipe.init != "gaussian" else "gaussian",
             trainable_token_indices=tokens or None,
             task_type="CAUSAL_LM",
         )
@@ -236,18 +237,33 @@ def _new_control_tokens(model: Any, tokenizer: Any, recipe: Recipe) -> list[int]
     return ids
 
 
-def save_trained(model: Any, tokenizer: Any, recipe: Recipe, folder: Path, out: Path) -> Path:
-    """Write what was trained, whole or not at all: `out/adapter`, or `out/merged` for `method: full`."""
+def save_trained(
+    model: Any,
+    tokenizer: Any,
+    recipe: Recipe,
+    out: Path,
+    *,
+    weights: dict[str, torch.Tensor] | None = None,
+    first: dict[str, torch.Tensor] | None = None,
+) -> Path:
+    """Write what was trained, whole or not at all: `out/adapter`, or `out/merged` for `method: full`.
+
+    Args:
+        weights: the trained weights by name, where the model itself holds only a part of them.
+        first: the adapter as PiSSA began it; what is written is relative to the model before that.
+    """
+    if first:
+        weights = as_plain_adapter(model, recipe, first, weights or model.state_dict())
     final = out / ("merged" if recipe.method == "full" else "adapter")
     temporary = out / f".{final.name}.part"
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         if recipe.method == "full":
             model.config.use_cache = True
-            model.save_pretrained(temporary)
+            model.save_pretrained(temporary, state_dict=weights)
             tokenizer.save_pretrained(temporary)
         else:
-            model.save_pretrained(str(temporary))
+            model.save_pretrained(str(temporary), state_dict=weights)
             (temporary / "README.md").unlink(missing_ok=True)
             if recipe.chat_template == "chatml":
                 tokenizer.save_pretrained(temporary)

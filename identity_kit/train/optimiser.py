@@ -18,24 +18,70 @@ from identity_kit.ui import tr
 
 
 class _Group:
-    """Parameters that share a learning rate, laid end to end: values, gradients, and the 32-bit master."""
+    """Parameters that share a learning rate, laid end to end: values, gradients, and the 32-bit master.
+
+    Of parameters that processes share, the part that this one holds; `pull` and `push` copy it from and to the model.
+    """
 
     def __init__(self, parameters: list[torch.nn.Parameter], ratio: float) -> None:
         self.parameters, self.ratio = parameters, ratio
-        first = parameters[0]
-        sizes = [p.numel() for p in parameters]
-        self.values = torch.empty(sum(sizes), dtype=first.dtype, device=first.device)
+        self.sharded = hasattr(parameters[0], "to_local")
+        held = [_held(parameter) for parameter in parameters]
+        self.sizes = [part.numel() for part in held]
+        self.values = torch.empty(sum(self.sizes), dtype=held[0].dtype, device=held[0].device)
         self.grads = torch.zeros_like(self.values)
-        start = 0
-        for parameter, size in zip(parameters, sizes, strict=True):
-            view = self.values[start : start + size].view(parameter.shape)
-            view.copy_(parameter.data)
-            parameter.data = view
-            parameter.grad = self.grads[start : start + size].view(parameter.shape)
-            start += size
+        first = held[0]
+        parts = zip(parameters, held, self.values.split(self.sizes), self.grads.split(self.sizes), strict=True)
+        for parameter, part, value, grad in parts:
+            value.view(part.shape).copy_(part)
+            if not self.sharded:
+                parameter.data = value.view(part.shape)
+                parameter.grad = grad.view(part.shape)
         alike = first.dtype is torch.float32
         self.master = self.values if alike else self.values.float()
         self.master_grad = self.grads if alike else torch.zeros_like(self.master)
+
+    def pull(self) -> None:
+        """Bring the gradients to where the update reads them."""
+        if self.sharded:
+            for parameter, grad in zip(self.parameters, self.grads.split(self.sizes), strict=True):
+                if parameter.grad is not None:
+                    grad.copy_(_held(parameter.grad).flatten())
+                parameter.grad = None
+        if self.master_grad is not self.grads:
+            self.master_grad.copy_(self.grads)
+
+    def push(self) -> None:
+        """Bring the masters to where the model reads its weights."""
+        if self.master is not self.values:
+            self.values.copy_(self.master)
+        if self.sharded:
+            for parameter, value in zip(self.parameters, self.values.split(self.sizes), strict=True):
+                part = _held(parameter)
+                part.copy_(value.view(part.shape))
+
+
+def rate_ratio(name: str, recipe: Recipe) -> float:
+    """How many times the learning rate a parameter learns at. LoRA+ (arXiv:2402.12354): B matrices learn faster."""
+    return recipe.loraplus_ratio if "lora_B" in name or "lora_embedding_B" in name else 1.0
+
+
+def scheduled_rate(recipe: Recipe, steps: int, step: int) -> float:
+    """The learning rate of a step, the first being 0, of `steps`."""
+    warm = math.ceil(recipe.warmup_ratio * steps)
+    if step < warm:
+        return recipe.learning_rate * (step + 1) / warm
+    done = (step - warm) / max(1, steps - warm)
+    if recipe.scheduler == "cosine":
+        return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    if recipe.scheduler == "linear":
+        return recipe.learning_rate * max(0.0, 1 - done)
+    return recipe.learning_rate
+
+
+def _held(tensor: Any) -> torch.Tensor:
+    """The part of a parameter or gradient that this process holds."""
+    return tensor.detach().to_local() if hasattr(tensor, "to_local") else tensor.detach()
 
 
 class Optimiser:
@@ -46,9 +92,7 @@ class Optimiser:
         trained = [(name, p) for name, p in named if p.requires_grad]
         by_kind: dict[tuple[torch.dtype, float], list[torch.nn.Parameter]] = {}
         for name, p in trained:
-            # LoRA+ (arXiv:2402.12354): the B matrices learn `loraplus_ratio` times as fast.
-            ratio = recipe.loraplus_ratio if "lora_B" in name or "lora_embedding_B" in name else 1.0
-            by_kind.setdefault((p.dtype, ratio), []).append(p)
+            by_kind.setdefault((p.dtype, rate_ratio(name, recipe)), []).append(p)
         self.groups = [_Group(parameters, ratio) for (_, ratio), parameters in by_kind.items()]
         self.inner = _make(recipe, self.groups)
 
@@ -59,16 +103,7 @@ class Optimiser:
 
     def rate(self, step: int | None = None) -> float:
         """The learning rate of a step (the next one by default), before LoRA+'s ratio."""
-        step = self.step_number if step is None else step
-        warm = math.ceil(self.recipe.warmup_ratio * self.steps)
-        if step < warm:
-            return self.recipe.learning_rate * (step + 1) / warm
-        done = (step - warm) / max(1, self.steps - warm)
-        if self.recipe.scheduler == "cosine":
-            return self.recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-        if self.recipe.scheduler == "linear":
-            return self.recipe.learning_rate * max(0.0, 1 - done)
-        return self.recipe.learning_rate
+        return scheduled_rate(self.recipe, self.steps, self.step_number if step is None else step)
 
     def flat_gradients(self) -> list[torch.Tensor]:
         """The gradient buffers, for an all-reduce."""
@@ -77,10 +112,13 @@ class Optimiser:
     def step(self) -> float:
         """Clip, update, clear the gradients; returns the gradient's norm. A norm that is not finite changes nothing."""
         for group in self.groups:
-            if group.master_grad is not group.grads:
-                group.master_grad.copy_(group.grads)
+            group.pull()
         norms = [torch.linalg.vector_norm(group.master_grad) for group in self.groups]
         norm = float(torch.linalg.vector_norm(torch.stack([n.float().cpu() for n in norms])))
+        if self.groups[0].sharded:
+            square = torch.tensor(norm**2, device=self.groups[0].values.device)
+            torch.distributed.all_reduce(square)
+            norm = float(square.sqrt())
         if not math.isfinite(norm):
             return norm
         limit = self.recipe.max_grad_norm
@@ -91,8 +129,7 @@ class Optimiser:
             settings["lr"] = rate * group.ratio
         self.inner.step()
         for group in self.groups:
-            if group.master is not group.values:
-                group.values.copy_(group.master)
+            group.push()
             group.grads.zero_()
         self.step_number += 1
         return norm
@@ -105,8 +142,7 @@ class Optimiser:
         """Set the trained weights to a copy that `take_weights` made."""
         for group, weight in zip(self.groups, weights, strict=True):
             group.master.copy_(weight)
-            if group.master is not group.values:
-                group.values.copy_(group.master)
+            group.push()
 
     def state(self) -> dict[str, torch.Tensor]:
         """Everything to continue from, as named tensors: masters and the optimiser's moments."""
@@ -124,8 +160,7 @@ class Optimiser:
         self.step_number = step_number
         for i, group in enumerate(self.groups):
             group.master.copy_(tensors[f"master.{i}"])
-            if group.master is not group.values:
-                group.values.copy_(group.master)
+            group.push()
             for j, parameter in enumerate(self.inner.param_groups[i]["params"]):
                 prefix = f"state.{i}.{j}."
                 found = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}

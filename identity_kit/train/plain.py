@@ -5,7 +5,7 @@ Logits are made only where a label is, and never all at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -21,13 +21,17 @@ _UNUSUAL_HEADS = ("final_logit_softcapping", "logit_scale", "logits_scaling", "o
 class PlainEngine:
     """Computes the loss of rows and adds its gradients to the parameters' `.grad`."""
 
-    def __init__(self, model: Any, recipe: Recipe) -> None:
-        self.model, self.recipe = model, recipe
+    def __init__(self, model: Any, recipe: Recipe, *, sharded: bool = False) -> None:
+        self.model, self.recipe, self.sharded = model, recipe, sharded
+        self.backward: Callable[[torch.Tensor], None] = torch.Tensor.backward
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
         self.base = base
         head = base.get_output_embeddings()
         usual = head is not None and not any(getattr(base.config, key, None) for key in _UNUSUAL_HEADS)
-        self.by_hidden = usual and recipe.method not in ("prompt", "prefix") and hasattr(base, "get_decoder")
+        # Weights that processes share are there only within the model's own forward.
+        self.by_hidden = (
+            usual and not sharded and recipe.method not in ("prompt", "prefix") and hasattr(base, "get_decoder")
+        )
         self.head = head
         self.frozen_head = usual and isinstance(head, torch.nn.Linear) and not head.weight.requires_grad
         if recipe.gradient_checkpointing:
@@ -46,7 +50,7 @@ class PlainEngine:
         self.model.train()
         hidden, labels = self.hidden(rows)
         loss = self._cross_entropy(hidden, labels)
-        (loss * scale).backward()
+        self.backward(loss * scale)
         return loss.detach()
 
     def log_probabilities(self, rows: Sequence[Row]) -> torch.Tensor:
@@ -75,6 +79,10 @@ class PlainEngine:
                     labels.append(row.ids[j + 1])
         ids, there = ids.to(device), there.to(device)
         index, target = torch.tensor(places, device=device), torch.tensor(labels, device=device)
+        if self.sharded:  # logits where any row has a label
+            kept, at = (index % longest).unique(return_inverse=True)
+            logits = self.model(input_ids=ids, attention_mask=there, use_cache=False, logits_to_keep=kept).logits
+            return logits[index // longest, at], target
         if self.by_hidden:
             states = self.base.get_decoder()(input_ids=ids, attention_mask=there, use_cache=False).last_hidden_state
         else:

@@ -37,7 +37,7 @@ class Shape:
     qkv: int
     heads: int
     vocabulary: int
-    feed_forward: int  # weights of gate and up projections
+    feed_forward: int  # weights of the gate, up and down projections
     family: str
 
     @property
@@ -109,17 +109,20 @@ def read_shape(folder: Path) -> Shape:
         qkv=qkv // layers or 3 * int(config.hidden_size),
         heads=int(getattr(config, "num_attention_heads", 1)),
         vocabulary=int(config.vocab_size),
-        feed_forward=sum(m.weight.numel() for n, m in linears.items() if n.endswith(("gate_proj", "up_proj"))),
+        feed_forward=sum(
+            m.weight.numel() for n, m in linears.items() if n.endswith(("gate_proj", "up_proj", "down_proj"))
+        ),
         family=str(config.model_type),
     )
 
 
-def estimate(shape: Shape, setting: Setting, tokens: int, longest: int) -> dict[str, int]:
+def estimate(shape: Shape, setting: Setting, tokens: int, longest: int, *, processes: int = 1) -> dict[str, int]:
     """Peak bytes by part: weights, adapter, optimiser, activations, logits, runtime.
 
     Args:
         tokens: tokens whose activations are held at once (padding included where the engine pads).
         longest: tokens of the longest row.
+        processes: how many train together; the bytes are those of one of them.
     """
     recipe, cpu = setting.recipe, setting.device.type == "cpu"
     size = 4 if setting.dtype is torch.float32 else 2
@@ -128,7 +131,7 @@ def estimate(shape: Shape, setting: Setting, tokens: int, longest: int) -> dict[
     if recipe.method == "qlora":
         # nf4: half a byte, and a scale for each 64 weights, 32-bit or (double quantisation) 8-bit; int8: a byte.
         per_linear = 1.03 if recipe.quantization == "int8" else 0.5 + (0.0165 if recipe.double_quant else 0.0625)
-    weights = shape.linear * per_linear + shape.other * size
+    weights: float = shape.linear * per_linear + shape.other * size
     if fast and cpu and recipe.method == "lora":
         weights += shape.feed_forward * size  # kept a second time, transposed
     trained = _trained(shape, recipe)
@@ -145,6 +148,11 @@ def estimate(shape: Shape, setting: Setting, tokens: int, longest: int) -> dict[
     logits = min(tokens, 256) * shape.vocabulary * size * 2
     if not fast:
         logits = min(tokens * shape.vocabulary * (size + 8), 3 * 64 * 2**20)
+    if recipe.parallel != "replicate" and processes > 1:
+        # A part of everything, and whole for their turn: what lies outside the layers, and two layers.
+        weights = weights / processes + (shape.other + 2 * shape.linear / shape.layers) * size
+        adapter, optimiser = adapter // processes, optimiser // processes
+        logits = tokens * shape.vocabulary * (size + 8)
     parts = {
         "weights": weights,
         "adapter": adapter,
@@ -157,7 +165,7 @@ def estimate(shape: Shape, setting: Setting, tokens: int, longest: int) -> dict[
 
 
 def _is_fast(shape: Shape, recipe: Recipe) -> bool:
-    plain = recipe.engine == "plain" or recipe.stage == "dpo" or not recipe.is_lora
+    plain = recipe.engine == "plain" or recipe.parallel != "replicate" or recipe.stage == "dpo" or not recipe.is_lora
     return not plain and shape.family in FAMILIES and not (recipe.dora or recipe.dropout or recipe.neftune_alpha)
 
 
@@ -207,7 +215,7 @@ def make_plan(rows: TrainingData, model: Path, setting: Setting, *, processes: i
         dropped=rows.dropped,
         weights=shape.weights,
         trained=_trained(shape, recipe),
-        memory=estimate(shape, setting, tokens, longest),
+        memory=estimate(shape, setting, tokens, longest, processes=processes),
         available=free_memory(setting.device),
         device=setting.device.type,
         dtype=str(setting.dtype).removeprefix("torch."),
@@ -227,7 +235,9 @@ def _in_flight(steps: list[Step], rows: TrainingData, shape: Shape, setting: Set
     return max(min(largest, budget), longest), longest
 
 
-def check_fits(plan: Plan, rows: TrainingData, model: Path, recipe: Recipe, device: torch.device) -> None:
+def check_fits(
+    plan: Plan, rows: TrainingData, model: Path, recipe: Recipe, device: torch.device, *, processes: int = 1
+) -> None:
     """Refuse a run that does not fit, naming the nearest setting that does.
 
     Raises:
@@ -237,7 +247,7 @@ def check_fits(plan: Plan, rows: TrainingData, model: Path, recipe: Recipe, devi
         return
     fix = tr("换更小的模型，或内存更大的机器", "use a smaller model or a machine with more memory")
     for change in _leaner(recipe, device):
-        leaner = make_plan(rows, model, settle(recipe.model_copy(update=change), device))
+        leaner = make_plan(rows, model, settle(recipe.model_copy(update=change), device), processes=processes)
         if leaner.fits:
             fix = " ".join(f"--set {key}={str(value).lower()}" for key, value in change.items())
             fix += tr(f" 只需 {_gb(leaner.total)}", f" takes {_gb(leaner.total)}")

@@ -35,7 +35,7 @@ class Recipe(BaseModel):
     last_layers: int | None = Field(None, ge=1)
     rslora: bool = False
     dora: bool = False
-    init: Literal["default", "gaussian"] = "default"
+    init: str = Field("default", pattern=r"^(default|gaussian|pissa|pissa_niter_[0-9]+)$")
     loraplus_ratio: float = Field(1.0, ge=1)
     neftune_alpha: float = Field(0.0, ge=0)
     virtual_tokens: int = Field(20, ge=1, le=512)
@@ -85,6 +85,7 @@ class Recipe(BaseModel):
     save_every: int = Field(50, ge=1)
     keep_checkpoints: int = Field(2, ge=1)
     probe_every: int = Field(0, ge=0)
+    parallel: Literal["replicate", "fsdp", "deepspeed"] = "replicate"
 
     @model_validator(mode="after")
     def _together(self) -> Recipe:
@@ -93,10 +94,19 @@ class Recipe(BaseModel):
             problems.append(tr("dora 只能与 lora 或 qlora 同用", "dora goes with method lora or qlora only"))
         if self.last_layers and not self.is_lora:
             problems.append(tr("last_layers 只用于 LoRA", "last_layers is for LoRA only"))
+        if self.init.startswith("pissa") and (self.method != "lora" or self.stage == "dpo"):
+            problems.append(
+                tr(
+                    "init: pissa 会改动底座权重，只用于 method: lora，且不用于 stage: dpo",
+                    "init: pissa changes the base weights: it goes with method lora only, and not with stage dpo",
+                )
+            )
         if self.loraplus_ratio != 1 and self.method not in ("lora", "qlora"):
             problems.append(tr("loraplus_ratio 只用于 LoRA", "loraplus_ratio is for LoRA only"))
         if self.stage == "dpo" and self.method in ("prompt", "prefix", "full"):
             problems.append(tr("stage: dpo 需要 lora 或 qlora", "stage: dpo needs method lora or qlora"))
+        if self.parallel != "replicate":
+            problems += self._not_shared()
         if self.engine == "fast" and (self.dropout or self.dora or self.neftune_alpha or self.method in _NOT_FAST):
             problems.append(
                 tr(
@@ -107,6 +117,27 @@ class Recipe(BaseModel):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _not_shared(self) -> list[str]:
+        """What does not go with weights that processes share."""
+        fits = {
+            "method: lora | full": self.method in ("lora", "full"),
+            "stage: sft | pretrain": self.stage != "dpo",
+            "engine: auto | plain": self.engine != "fast",
+            "optimizer: adamw": self.optimizer == "adamw"
+            or (self.parallel == "fsdp" and self.optimizer != "adafactor"),
+            "chat_template: model": self.chat_template == "model",
+        }
+        how = f"parallel: {self.parallel}"
+        return [tr(f"{how} 需要 {key}", f"{how} needs {key}") for key, fit in fits.items() if not fit]
+
+    @property
+    def going_on(self) -> Recipe:
+        """The recipe that the adapter which this one leaves goes on with: PiSSA leaves a plain one of twice the rank."""
+        if not self.init.startswith("pissa"):
+            return self
+        grown = 2 if not self.rslora else 2**0.5  # rsLoRA scales by alpha / sqrt(rank)
+        return self.model_copy(update={"init": "default", "rank": 2 * self.rank, "alpha": grown * self.alpha})
 
     @property
     def is_lora(self) -> bool:

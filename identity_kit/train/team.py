@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -17,6 +18,7 @@ class Team:
 
     def __init__(self, device: torch.device, recipe: Recipe) -> None:
         self.device, self.rank, self.size = device, 0, 1
+        self.shares = recipe.parallel != "replicate"
         self.state = None
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             from accelerate import PartialState
@@ -24,6 +26,11 @@ class Team:
             self.state = PartialState(cpu=device.type == "cpu")
             self.rank, self.size = self.state.process_index, self.state.num_processes
             self.device = self.state.device
+
+    @property
+    def sharded(self) -> bool:
+        """Whether each process holds a part of every weight, not a copy of all."""
+        return self.size > 1 and self.shares
 
     @property
     def leads(self) -> bool:
@@ -40,6 +47,30 @@ class Team:
         if self.size > 1:
             for tensor in tensors:
                 torch.distributed.all_reduce(tensor)
+
+    def shard(self, model: Any) -> None:
+        """Leave each process its part of every weight, layer by layer (FSDP), and bring that to its device."""
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        mesh = init_device_mesh(self.device.type, (self.size,))
+        base = model.get_base_model() if hasattr(model, "get_base_model") else model
+        for layer in base.get_decoder().layers:
+            fully_shard(layer, mesh=mesh)
+        fully_shard(model, mesh=mesh)
+
+    def whole_weights(self, model: Any) -> dict[str, torch.Tensor]:
+        """The trained weights of a sharded model, put together, on the CPU. Every process must call it."""
+        trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+        return {name: parameter.detach().full_tensor().cpu() for name, parameter in trained.items()}
+
+    def turns(self, step: list[list[int]]) -> list[list[int]]:
+        """This process's micro-batches of a step. Where processes share weights they must move together, so each takes
+        as many turns as the others; an empty one has no rows of its own."""
+        mine = step[self.rank :: self.size]
+        if not self.sharded:
+            return [batch for batch in mine if batch]
+        return mine + [[]] * (-(-len(step) // self.size) - len(mine))
 
     def meet(self) -> None:
         """Go on once every process is here."""

@@ -16,6 +16,10 @@ def main() -> int:
         import resource
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
+    if "--no-kernels" in flags:  # DeepSpeed would compile one for processes on a CPU, for a minute
+        import deepspeed.ops
+
+        deepspeed.ops.__compatible_ops__.clear()
     try:
         train(Path(data), Path(model), Path(out), make_recipe(**json.loads(recipe)), resume="--resume" in flags)
     except IdkitError as error:

@@ -18,15 +18,17 @@ from identity_kit.train.recipe import Recipe, make_recipe  # noqa: E402
 CPU = torch.device("cpu")
 
 
-def prepared(folder: Path, rows: Path, recipe: Recipe, dtype: Any = torch.float32) -> tuple[Any, Any, Any]:
-    setting = Setting(CPU, dtype, recipe, ())
+def prepared(
+    folder: Path, rows: Path, recipe: Recipe, dtype: Any = torch.float32, device: Any = CPU
+) -> tuple[Any, Any, Any]:
+    setting = Setting(device, dtype, recipe, ())
     tokenizer = load_tokenizer(folder, recipe)
     data = load_data(rows, tokenizer, recipe)
     model = adapt(load_base(folder, setting), tokenizer, recipe, folder)
     torch.manual_seed(1)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:  # zero at the start, which would hide A's gradient
-            parameter.data = (0.05 * torch.randn(parameter.shape)).to(parameter.dtype)
+            parameter.data = (0.05 * torch.randn(parameter.shape)).to(parameter)
         if parameter.requires_grad:
             parameter.grad = torch.zeros_like(parameter)
     return model, make_engine(model, setting, data), data

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,32 +16,7 @@ torch = pytest.importorskip("torch", reason="needs torch")
 from identity_kit.conversation import conversation  # noqa: E402
 from identity_kit.errors import BadInput, Stopped  # noqa: E402
 from identity_kit.train import make_recipe, train  # noqa: E402
-
-DRIVE = Path(__file__).with_name("drive.py")
-ROOT = DRIVE.parents[2]
-BASE: dict[str, Any] = {"rank": 4, "dtype": "fp32", "batch_size": 4, "learning_rate": 0.01, "threads": 1}
-
-
-def start(rows: Path, model: Path, out: Path, *flags: str, launcher: tuple[str, ...] = (), **recipe: Any) -> Any:
-    command = [sys.executable, *launcher, str(DRIVE), str(rows), str(model), str(out), json.dumps({**BASE, **recipe})]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "IDKIT_UI": "en"}
-    return subprocess.Popen([*command, *flags], env=environment, stderr=subprocess.PIPE, text=True, cwd=ROOT)
-
-
-def losses(out: Path) -> list[float]:
-    return [json.loads(line)["loss"] for line in (out / "log.jsonl").read_text().splitlines()]
-
-
-def adapter_bytes(out: Path) -> bytes:
-    return (out / "adapter" / "adapter_model.safetensors").read_bytes()
-
-
-def wait_for_step(out: Path, step: int, process: Any) -> None:
-    deadline = time.monotonic() + 120
-    while not list((out / "checkpoints").glob(f"step-*{step:04d}")):
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline, "no checkpoint came"
-        time.sleep(0.005)
+from tests.train.processes import BASE, adapter_bytes, losses, start, wait_for_step  # noqa: E402
 
 
 def test_a_run_learns_and_leaves_its_files(tiny: Callable[..., Path], rows: Path, tmp_path: Path) -> None:
