@@ -139,7 +139,7 @@ def test_every_file_of_the_export_arrives_whole(hub: Hub, run: Path, tmp_path: P
 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["pushed"] == f"{hub.url}/me/wenxin"
-    assert hub.created["private"] is True
+    assert hub.created.get("visibility") == "private" or hub.created.get("private") is True
     assert hub.files == {path.name: path.read_bytes() for path in out.iterdir()}
     assert TOKEN not in done.stdout + done.stderr
     assert not any(TOKEN.encode() in content for content in hub.files.values())
