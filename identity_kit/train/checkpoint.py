@@ -1,6 +1,6 @@
 """Checkpoints that are whole or not there: a temporary folder, fsync, a manifest of hashes, a rename.
 
-Tensors are safetensors, the rest is JSON; nothing is pickled.
+Tensors are safetensors, the rest is JSON; nothing is pickled but what DeepSpeed writes of its own.
 """
 
 from __future__ import annotations

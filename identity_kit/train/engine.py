@@ -12,6 +12,7 @@ from identity_kit.errors import BadInput
 from identity_kit.train.data import TrainingData
 from identity_kit.train.fast import FastEngine, unfit
 from identity_kit.train.model import Setting
+from identity_kit.train.optimiser import Optimiser
 from identity_kit.train.plain import PlainEngine
 from identity_kit.train.recipe import Recipe
 from identity_kit.train.tokens import Row
@@ -99,7 +100,7 @@ class PairEngine(Engine):
 
 
 def make_engine(
-    model: Any, setting: Setting, data: TrainingData, *, sharded: bool = False, zero: ZeroOptimiser | None = None
+    model: Any, setting: Setting, data: TrainingData, *, sharded: bool = False, optimiser: Optimiser | None = None
 ) -> Engine:
     """The fast engine where it fits, else (or if the recipe asks for it, or processes share the weights) the plain one.
 
@@ -111,8 +112,8 @@ def make_engine(
         return PairEngine(PlainEngine(model, recipe), data, recipe)
     if sharded:
         plain = PlainEngine(model, recipe, sharded=True)
-        if zero is not None:
-            plain.model, plain.backward = zero.model, zero.backward
+        if isinstance(optimiser, ZeroOptimiser):
+            plain.model, plain.backward = optimiser.model, optimiser.backward
         return Engine(plain, data)
     if recipe.engine != "plain":
         reason = unfit(model, recipe)

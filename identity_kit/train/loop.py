@@ -33,7 +33,7 @@ from identity_kit.train.data import TrainingData, load_data
 from identity_kit.train.engine import Engine, make_engine
 from identity_kit.train.log import StepLog, draw_loss
 from identity_kit.train.memory import PeakMemory
-from identity_kit.train.model import adapt, load_base, load_tokenizer, save_trained, settle
+from identity_kit.train.model import Setting, adapt, load_base, load_tokenizer, save_trained, settle
 from identity_kit.train.optimiser import Optimiser
 from identity_kit.train.pissa import split_off
 from identity_kit.train.plan import Plan, check_fits, describe, make_plan
@@ -114,21 +114,13 @@ def train(
         adapted = adapt(load_base(model, whole), tokenizer, recipe, model, start=start)
         first = split_off(adapted, recipe, checkpoint.tensors if checkpoint else None)
         steps = plan_steps([len(row) for row in rows.rows], recipe, processes=team.size)
-        zero = None
-        if team.sharded and recipe.parallel == "deepspeed":
-            zero = ZeroOptimiser(adapted, recipe, len(steps), setting.dtype)
-        elif team.sharded:
-            team.shard(adapted)
-        engine = make_engine(adapted, setting, rows, sharded=team.sharded, zero=zero)
-        optimiser = zero or Optimiser(adapted.named_parameters(), recipe, len(steps))
+        optimiser = _make_optimiser(adapted, setting, team, len(steps))
+        engine = make_engine(adapted, setting, rows, sharded=team.sharded, optimiser=optimiser)
         torch.manual_seed(recipe.seed)
         log = StepLog(out / "log.jsonl", leads=team.leads, trackers=open_trackers(trackers, out, recipe, team.leads))
         done = 0
         if checkpoint is not None:
-            if isinstance(optimiser, ZeroOptimiser):
-                optimiser.load(checkpoint.folder, checkpoint.step)
-            else:
-                optimiser.load_state(checkpoint.tensors, checkpoint.step)
+            optimiser.load(checkpoint)
             restore_random_state(checkpoint.tensors)
             engine.refresh()
             done = checkpoint.step
@@ -143,12 +135,12 @@ def train(
                 steps = steps[:done]
         if watch is not None and team.sharded:
             team.say(tr("多个进程分担权重：训练中不提问", "processes share the weights: no questions while training"))
-        elif watch is not None and team.leads and isinstance(optimiser, Optimiser):
+        elif watch is not None and team.leads:
             if watch.stop and team.size > 1:
                 raise BadInput(tr("--stop-when 只用于单进程", "--stop-when is for one process"))
             loop.watcher = Watcher(watch, adapted, tokenizer, optimiser, log)
         loop.run(steps, progress=progress)
-        weights = zero.whole_weights() if zero else team.whole_weights(adapted) if team.sharded else None
+        weights = optimiser.whole_weights(adapted) if team.sharded else None
         adapter = out / "adapter"
         if team.leads:
             adapter = save_trained(adapted, tokenizer, recipe, out, weights=weights, first=first)
@@ -186,6 +178,16 @@ def preview(data: Path | Sequence[Conversation], model: Path, recipe: Recipe, *,
     return replace(planned, seconds=took / measured * sum(_size(rows, step)[0] for step in steps))
 
 
+def _make_optimiser(model: Any, setting: Setting, team: Team, steps: int) -> Optimiser:
+    """The optimiser of a run. Where processes share the weights, each is left its part first."""
+    recipe = setting.recipe
+    if team.sharded and recipe.parallel == "deepspeed":
+        return ZeroOptimiser(model, recipe, steps, setting.dtype)
+    if team.sharded:
+        team.shard(model)
+    return Optimiser(model.named_parameters(), recipe, steps)
+
+
 class _Loop:
     """The state of a run: what is trained, on what, and how far it has come."""
 
@@ -195,7 +197,7 @@ class _Loop:
         recipe: Recipe,
         rows: TrainingData,
         engine: Engine,
-        optimiser: Optimiser | ZeroOptimiser,
+        optimiser: Optimiser,
         log: StepLog,
         out: Path,
         run_id: str,
@@ -266,15 +268,13 @@ class _Loop:
         scale = (self.team.size if self.team.sharded else 1) / weight
         sums = torch.zeros(2, dtype=torch.float64, device=self.team.device)  # the loss; who was told to stop
         turns = self.team.turns(step)
-        for number, batch in enumerate(turns, start=1):
-            if isinstance(self.optimiser, ZeroOptimiser):
-                self.optimiser.last_turn = number == len(turns)
+        self.optimiser.begin_step(len(turns))
+        for batch in turns:
             sums[0] += self.engine.accumulate(batch, scale)
         sums[1] = self.stop_requested is not None
         if self.team.device.type == "cpu":
             give_back_memory()
-        flat = self.optimiser.flat_gradients() if isinstance(self.optimiser, Optimiser) else []
-        self.team.add_up([sums] if self.team.sharded else [*flat, sums])
+        self.team.add_up([*self.optimiser.flat_gradients(), sums])
         if sums[1] and self.stop_requested is None:
             self.stop_requested = signal.SIGTERM  # another process was told: all stop after the same step
         loss = float(sums[0]) / weight
@@ -297,16 +297,19 @@ class _Loop:
     def save(self) -> None:
         """Write a checkpoint of the state after the last step."""
         if self.team.leads or self.team.sharded:
-            state, more = {}, None
-            if isinstance(self.optimiser, ZeroOptimiser):
-                more = self.optimiser.save
-            else:
-                state = self.optimiser.state()
-            tensors = {**state, **random_state(), **self.first}
+            tensors = {**self.optimiser.state(), **random_state(), **self.first}
             notes = {"run": self.run_id, "seconds": self.seconds, "of": self.steps}
             parts = self.team if self.team.sharded else None
             keep = self.recipe.keep_checkpoints
-            save_checkpoint(self.out / "checkpoints", self.done, tensors, notes, keep=keep, team=parts, more=more)
+            save_checkpoint(
+                self.out / "checkpoints",
+                self.done,
+                tensors,
+                notes,
+                keep=keep,
+                team=parts,
+                more=self.optimiser.save_files,
+            )
 
     def _stop(self) -> None:
         self.save()

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from identity_kit.errors import BadInput
+from identity_kit.train.checkpoint import Checkpoint
 from identity_kit.train.recipe import Recipe
 from identity_kit.ui import tr
 
@@ -66,19 +68,6 @@ def rate_ratio(name: str, recipe: Recipe) -> float:
     return recipe.loraplus_ratio if "lora_B" in name or "lora_embedding_B" in name else 1.0
 
 
-def scheduled_rate(recipe: Recipe, steps: int, step: int) -> float:
-    """The learning rate of a step, the first being 0, of `steps`."""
-    warm = math.ceil(recipe.warmup_ratio * steps)
-    if step < warm:
-        return recipe.learning_rate * (step + 1) / warm
-    done = (step - warm) / max(1, steps - warm)
-    if recipe.scheduler == "cosine":
-        return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-    if recipe.scheduler == "linear":
-        return recipe.learning_rate * max(0.0, 1 - done)
-    return recipe.learning_rate
-
-
 def _held(tensor: Any) -> torch.Tensor:
     """The part of a parameter or gradient that this process holds."""
     return tensor.detach().to_local() if hasattr(tensor, "to_local") else tensor.detach()
@@ -103,11 +92,23 @@ class Optimiser:
 
     def rate(self, step: int | None = None) -> float:
         """The learning rate of a step (the next one by default), before LoRA+'s ratio."""
-        return scheduled_rate(self.recipe, self.steps, self.step_number if step is None else step)
+        step = self.step_number if step is None else step
+        warm = math.ceil(self.recipe.warmup_ratio * self.steps)
+        if step < warm:
+            return self.recipe.learning_rate * (step + 1) / warm
+        done = (step - warm) / max(1, self.steps - warm)
+        if self.recipe.scheduler == "cosine":
+            return self.recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        if self.recipe.scheduler == "linear":
+            return self.recipe.learning_rate * max(0.0, 1 - done)
+        return self.recipe.learning_rate
+
+    def begin_step(self, turns: int) -> None:
+        """Told before a step how many turns of gradients it has."""
 
     def flat_gradients(self) -> list[torch.Tensor]:
-        """The gradient buffers, for an all-reduce."""
-        return [group.grads for group in self.groups]
+        """The gradient buffers that replicas add up; those of shared weights come summed."""
+        return [group.grads for group in self.groups if not group.sharded]
 
     def step(self) -> float:
         """Clip, update, clear the gradients; returns the gradient's norm. A norm that is not finite changes nothing."""
@@ -155,9 +156,12 @@ class Optimiser:
                     tensors[f"state.{i}.{j}.{key}"] = tensor
         return tensors
 
-    def load_state(self, tensors: dict[str, torch.Tensor], step_number: int) -> None:
+    def save_files(self, folder: Path) -> None:
+        """Write what `state` cannot hold into a checkpoint's folder: nothing here."""
+
+    def load(self, checkpoint: Checkpoint) -> None:
         """Take up where `state` was made."""
-        self.step_number = step_number
+        self.step_number, tensors = checkpoint.step, checkpoint.tensors
         for i, group in enumerate(self.groups):
             group.master.copy_(tensors[f"master.{i}"])
             group.push()
@@ -166,6 +170,11 @@ class Optimiser:
                 found = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
                 if found:
                     self.inner.state[parameter] = {k: _restored(k, t, parameter) for k, t in found.items()}
+
+    def whole_weights(self, model: Any) -> dict[str, torch.Tensor]:
+        """The trained weights of a model that processes share, put together, on the CPU. Every process must call it."""
+        trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+        return {name: parameter.detach().full_tensor().cpu() for name, parameter in trained.items()}
 
 
 def _restored(key: str, tensor: torch.Tensor, parameter: torch.Tensor) -> Any:

@@ -59,11 +59,6 @@ class Team:
             fully_shard(layer, mesh=mesh)
         fully_shard(model, mesh=mesh)
 
-    def whole_weights(self, model: Any) -> dict[str, torch.Tensor]:
-        """The trained weights of a sharded model, put together, on the CPU. Every process must call it."""
-        trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-        return {name: parameter.detach().full_tensor().cpu() for name, parameter in trained.items()}
-
     def turns(self, step: list[list[int]]) -> list[list[int]]:
         """This process's micro-batches of a step. Where processes share weights they must move together, so each takes
         as many turns as the others; an empty one has no rows of its own."""

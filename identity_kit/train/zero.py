@@ -1,5 +1,5 @@
-"""DeepSpeed's ZeRO-3 behind the face of `Optimiser`: it holds weights, gradients and moments in parts, and takes the
-steps; rates, turns and checkpoints stay ours."""
+"""DeepSpeed's ZeRO-3 as an `Optimiser`: it holds weights, gradients and moments in parts, and takes the steps; rates,
+turns and checkpoints stay ours."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from identity_kit.errors import BadInput
-from identity_kit.train.optimiser import rate_ratio, scheduled_rate
+from identity_kit.train.checkpoint import Checkpoint
+from identity_kit.train.optimiser import Optimiser, rate_ratio
 from identity_kit.train.recipe import Recipe
 from identity_kit.ui import tr
 
@@ -26,7 +27,7 @@ def configuration(recipe: Recipe, dtype: torch.dtype) -> dict[str, Any]:
     }
 
 
-class ZeroOptimiser:
+class ZeroOptimiser(Optimiser):
     """Schedule, clipping and update by DeepSpeed; `model` is what the forward passes must go through."""
 
     def __init__(self, model: Any, recipe: Recipe, steps: int, dtype: torch.dtype) -> None:
@@ -38,12 +39,11 @@ class ZeroOptimiser:
                 fix="python -m pip install deepspeed",
             ) from error
         self.recipe, self.steps, self.step_number, self.deepspeed = recipe, steps, 0, deepspeed
-        self.last_turn = True
+        self.turns_left = 1
         by_ratio: dict[float, list[torch.nn.Parameter]] = {}
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
                 by_ratio.setdefault(rate_ratio(name, recipe), []).append(parameter)
-        self.trained = sum(p.numel() for parameters in by_ratio.values() for p in parameters)
         self.ratios = list(by_ratio)
         settings = [{"params": parameters} for parameters in by_ratio.values()]
         inner = torch.optim.AdamW(
@@ -53,14 +53,19 @@ class ZeroOptimiser:
             deepspeed.init_distributed(torch.distributed.get_backend())
         self.model, *_ = deepspeed.initialize(model=model, optimizer=inner, config=configuration(recipe, dtype))
 
-    def rate(self, step: int | None = None) -> float:
-        """The learning rate of a step (the next one by default), before LoRA+'s ratio."""
-        return scheduled_rate(self.recipe, self.steps, self.step_number if step is None else step)
+    def begin_step(self, turns: int) -> None:
+        """Told before a step how many turns of gradients it has."""
+        self.turns_left = turns
 
     def backward(self, loss: torch.Tensor) -> None:
-        """Add the gradients of a turn; the last of a step (`last_turn`) puts those of all processes together."""
-        self.model.set_gradient_accumulation_boundary(self.last_turn)
+        """Add the gradients of a turn; the last of a step puts those of all processes together."""
+        self.turns_left -= 1
+        self.model.set_gradient_accumulation_boundary(self.turns_left == 0)
         self.model.backward(loss)
+
+    def flat_gradients(self) -> list[torch.Tensor]:
+        """None: DeepSpeed adds them up."""
+        return []
 
     def step(self) -> float:
         """Clip and update; returns the gradient's norm before clipping."""
@@ -70,17 +75,21 @@ class ZeroOptimiser:
         self.step_number += 1
         return float(self.model.get_global_grad_norm())
 
-    def save(self, folder: Path) -> None:
+    def state(self) -> dict[str, torch.Tensor]:
+        """Nothing: DeepSpeed writes files of its own."""
+        return {}
+
+    def save_files(self, folder: Path) -> None:
         """Write this process's part of the state. Every process must call it."""
         self.model.save_checkpoint(str(folder), tag="zero", save_latest=False, exclude_frozen_parameters=True)
 
-    def load(self, folder: Path, step_number: int) -> None:
-        """Take up where `save` wrote."""
-        self.model.load_checkpoint(str(folder), tag="zero", load_module_strict=False)
-        self.step_number = step_number
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Take up where `save_files` wrote."""
+        self.model.load_checkpoint(str(checkpoint.folder), tag="zero", load_module_strict=False)
+        self.step_number = checkpoint.step
 
-    def whole_weights(self) -> dict[str, torch.Tensor]:
+    def whole_weights(self, model: Any) -> dict[str, torch.Tensor]:
         """The trained weights, put together, on the CPU. Every process must call it."""
-        trained = {name: p for name, p in self.model.module.named_parameters() if p.requires_grad}
+        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         with self.deepspeed.zero.GatheredParameters(list(trained.values())):
             return {name: parameter.detach().cpu().clone() for name, parameter in trained.items()}

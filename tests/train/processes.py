@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from identity_kit.models.server import free_port
+
 DRIVE = Path(__file__).with_name("drive.py")
 ROOT = DRIVE.parents[2]
 BASE: dict[str, Any] = {"rank": 4, "dtype": "fp32", "batch_size": 4, "learning_rate": 0.01, "threads": 1}
@@ -24,6 +26,11 @@ def start(
     if not gpu:
         environment["CUDA_VISIBLE_DEVICES"] = ""
     return subprocess.Popen([*command, *flags], env=environment, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+def two_processes() -> tuple[str, ...]:
+    """The launcher that makes two processes of a run, at a free port."""
+    return ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port()))
 
 
 def losses(out: Path) -> list[float]:

@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch", reason="needs torch")
 from identity_kit.conversation import conversation  # noqa: E402
 from identity_kit.errors import BadInput, Stopped  # noqa: E402
 from identity_kit.train import make_recipe, train  # noqa: E402
-from tests.train.processes import BASE, adapter_bytes, losses, start, wait_for_step  # noqa: E402
+from tests.train.processes import BASE, adapter_bytes, losses, start, two_processes, wait_for_step  # noqa: E402
 
 
 def test_a_run_learns_and_leaves_its_files(tiny: Callable[..., Path], rows: Path, tmp_path: Path) -> None:
@@ -50,11 +50,16 @@ def test_the_adapter_loads_in_peft_and_does_what_was_learnt(
     assert answers[0].text == "Wenxin" and answers[0].finish_reason == "stop"
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"dropout": 0.1}, {"init": "pissa_niter_4"}],  # dropout: the random state must be restored too
+    ids=["dropout", "pissa"],
+)
 def test_killed_and_resumed_is_the_straight_run_to_the_bit(
-    tiny: Callable[..., Path], rows: Path, tmp_path: Path
+    tiny: Callable[..., Path], rows: Path, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     model = tiny()
-    settings = {"epochs": 50, "save_every": 10, "dropout": 0.1}  # dropout: the random state must be restored too
+    settings = {"epochs": 50, "save_every": 10, **changes}
     straight = start(rows, model, tmp_path / "straight", **settings)
     killed = start(rows, model, tmp_path / "killed", **settings)
     wait_for_step(tmp_path / "killed", 30, killed)
@@ -149,8 +154,7 @@ def test_two_processes_follow_the_curve_of_one(tiny: Callable[..., Path], rows: 
     model = tiny()
     alone = start(rows, model, tmp_path / "one", epochs=5, batch_size=3, gradient_accumulation=2)
     assert alone.wait(timeout=300) == 0, alone.stderr.read()
-    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29631")
-    pair = start(rows, model, tmp_path / "two", epochs=5, batch_size=3, launcher=launcher)
+    pair = start(rows, model, tmp_path / "two", epochs=5, batch_size=3, launcher=two_processes())
     words = pair.communicate(timeout=300)[1]
     assert pair.returncode == 0, words
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)

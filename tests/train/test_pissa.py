@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from identity_kit.errors import BadInput  # noqa: E402
 from identity_kit.train import loop, make_recipe, train  # noqa: E402
 from identity_kit.train.model import adapt, load_base, load_tokenizer, settle  # noqa: E402
 from identity_kit.train.pissa import split_off  # noqa: E402
-from tests.train.processes import BASE, adapter_bytes, losses, start, wait_for_step  # noqa: E402
+from tests.train.processes import BASE, losses  # noqa: E402
 
 IDS = torch.arange(20, 60)[None]
 
@@ -63,24 +62,6 @@ def test_the_adapter_over_the_original_base_is_the_trained_model(
         tuned = PeftModel.from_pretrained(base, str(result.adapter))(IDS).logits
     assert torch.allclose(tuned, trained[0], atol=2e-4)
     assert (tuned - untrained).abs().max() > 0.1
-
-
-def test_killed_and_resumed_is_the_straight_run_to_the_bit(
-    tiny: Callable[..., Path], rows: Path, tmp_path: Path
-) -> None:
-    model = tiny()
-    settings = {"epochs": 50, "save_every": 10, "init": "pissa_niter_4"}
-    straight = start(rows, model, tmp_path / "straight", **settings)
-    killed = start(rows, model, tmp_path / "killed", **settings)
-    wait_for_step(tmp_path / "killed", 30, killed)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
-    assert straight.wait(timeout=300) == 0, straight.stderr.read()
-    resumed = start(rows, model, tmp_path / "killed", "--resume", **settings)
-    words = resumed.communicate(timeout=300)[1]
-    assert resumed.returncode == 0 and "going on from step" in words
-    assert losses(tmp_path / "killed") == losses(tmp_path / "straight")
-    assert adapter_bytes(tmp_path / "killed") == adapter_bytes(tmp_path / "straight")
 
 
 @pytest.mark.parametrize("changes", [{"method": "qlora"}, {"method": "full"}, {"stage": "dpo"}], ids=str)

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="needs torch")
 
 from identity_kit.errors import BadInput  # noqa: E402
 from identity_kit.train import make_recipe  # noqa: E402
-from tests.train.processes import adapter_bytes, losses, start, wait_for_step  # noqa: E402
+from tests.train.processes import adapter_bytes, losses, start, two_processes, wait_for_step  # noqa: E402
 
 # 24 rows in threes: eight micro-batches an epoch. With 5 rows the last step's turns are uneven.
 SETTINGS: dict[str, Any] = {"epochs": 3, "batch_size": 5, "learning_rate": 0.001, "engine": "plain"}
@@ -30,14 +30,10 @@ SHARED = [
 ]
 
 
-def start_two(port: int, rows: Path, model: Path, out: Path, *flags: str, parallel: str, **settings: Any) -> Any:
+def start_two(rows: Path, model: Path, out: Path, *flags: str, parallel: str, **settings: Any) -> Any:
     if parallel == "deepspeed":
         flags = (*flags, "--no-kernels")
-    return start(rows, model, out, *flags, launcher=pair(port), parallel=parallel, **settings)
-
-
-def pair(port: int) -> tuple[str, ...]:
-    return ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port))
+    return start(rows, model, out, *flags, launcher=two_processes(), parallel=parallel, **settings)
 
 
 @pytest.mark.parametrize("parallel", SHARED)
@@ -55,7 +51,7 @@ def test_two_that_share_the_weights_follow_the_curve_of_one(
     alone = start(rows, model, tmp_path / "one", gradient_accumulation=2, **settings)
     words = alone.communicate(timeout=300)[1]
     assert alone.returncode == 0, words
-    two = start_two(29632, rows, model, tmp_path / "two", parallel=parallel, **settings)
+    two = start_two(rows, model, tmp_path / "two", parallel=parallel, **settings)
     words = two.communicate(timeout=300)[1]
     assert two.returncode == 0, words
     rough = settings.get("dtype") == "bf16"
@@ -73,17 +69,17 @@ def test_told_to_stop_they_stop_together_and_go_on_to_the_bit(
 ) -> None:
     model = tiny()
     settings = {**SETTINGS, "epochs": 30, "save_every": 10, "parallel": parallel}
-    straight = start_two(29633, rows, model, tmp_path / "straight", **settings)
+    straight = start_two(rows, model, tmp_path / "straight", **settings)
     words = straight.communicate(timeout=300)[1]
     assert straight.returncode == 0, words
-    killed = start_two(29634, rows, model, tmp_path / "killed", **settings)
+    killed = start_two(rows, model, tmp_path / "killed", **settings)
     wait_for_step(tmp_path / "killed", 20, killed)
     killed.send_signal(signal.SIGTERM)
     killed.communicate(timeout=120)
     assert not (tmp_path / "killed" / "adapter").exists()
     alone = start(rows, model, tmp_path / "killed", "--resume", **settings)
     assert "another number of processes" in alone.communicate(timeout=120)[1]
-    resumed = start_two(29635, rows, model, tmp_path / "killed", "--resume", **settings)
+    resumed = start_two(rows, model, tmp_path / "killed", "--resume", **settings)
     words = resumed.communicate(timeout=300)[1]
     assert resumed.returncode == 0 and "going on from step" in words, words
     assert losses(tmp_path / "killed") == losses(tmp_path / "straight")
