@@ -272,8 +272,6 @@ def _run(python: str, name: str, work: Path, model: Path, method: str) -> dict[s
         command = [python, __file__, "child", name, str(work / "rows.jsonl"), str(model), own, method]
         command.append(str(SETTINGS["batch_size"]))
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false"}
-        if name == "idkit":
-            environment["OMP_WAIT_POLICY"] = "passive"  # as our command sets it
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(f"{name} failed:\n{done.stderr[-3000:]}")

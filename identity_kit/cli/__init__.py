@@ -78,9 +78,12 @@ def _language_in(arguments: list[str]) -> ui.Language | None:
 def _settle_libraries() -> None:
     """What libraries read when they are loaded; a variable that the user set stands.
 
-    Their own bars, warnings and telemetry stay off our screen. OpenMP's threads sleep while they wait for each other: by
-    default they spin, and where another program has one of two processors, training then takes twice as long.
+    Their own bars, warnings and telemetry stay off our screen. OpenMP's threads spin while they wait for each other,
+    which is quickest alone; where another program has one of two processors, training then takes twice as long, so
+    on a machine at work they sleep.
     """
+    if _others_at_work():
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     for variable, value in (
         ("HF_HUB_DISABLE_TELEMETRY", "1"),
         ("HF_HUB_DISABLE_PROGRESS_BARS", "1"),
@@ -89,9 +92,16 @@ def _settle_libraries() -> None:
         ("TOKENIZERS_PARALLELISM", "false"),
         ("BITSANDBYTES_NOWELCOME", "1"),
         ("MPLBACKEND", "Agg"),
-        ("OMP_WAIT_POLICY", "passive"),
     ):
         os.environ.setdefault(variable, value)
+
+
+def _others_at_work() -> bool:
+    """Whether a processor was nearly taken up over the last minute; where no load is told, so it is taken to be."""
+    try:
+        return os.getloadavg()[0] >= 0.8
+    except (AttributeError, OSError):
+        return True
 
 
 class _Parser(argparse.ArgumentParser):

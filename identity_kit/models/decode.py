@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,6 +26,7 @@ Finished = tuple[int, list[int], bool]
 """(which conversation, the answer's token ids, whether it ended by itself)"""
 
 REFILL = 4  # waiting rows join when a fourth of the batch is free: each joining copies the cache once
+WORTH_PACKING = 16  # conversations from which on laying out the weights anew is sooner earned back
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,14 @@ def reply(
     """
     import torch
 
+    from identity_kit.models.packed import packed_linears
+
     prompts = [prompt_ids(tokenizer, turns) for turns in conversations]
     waiting = deque(sorted(range(len(prompts)), key=lambda i: len(prompts[i])))
     replies: list[Reply | None] = [None] * len(prompts)
     batch = Batch(model, tokenizer, limit=max_new_tokens, temperature=temperature, seed=seed)
-    with torch.inference_mode():
+    many = packed_linears(model, rows=batch_size) if len(prompts) >= WORTH_PACKING else nullcontext()
+    with torch.inference_mode(), many:
         while waiting or batch.rows:
             room = batch_size - len(batch.rows)
             finished = []

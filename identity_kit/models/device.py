@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 # Shapes whose compiled matrix products oneDNN keeps. Rows of every length make new ones at each step, and at its default
 # of 1024 they come to gigabytes. Read by oneDNN when it first multiplies.
 _KEPT_PRODUCTS = "64"
+_STATM, _MAPS = Path("/proc/self/statm"), Path("/proc/self/maps")
 
 
 def best_device() -> torch.device:
@@ -39,9 +42,53 @@ def best_dtype(device: torch.device) -> torch.dtype:
     return torch.float32
 
 
-def give_back_memory() -> None:
-    """Return what has been freed to the system; glibc would keep a long step's activations for good."""
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
-        if trim is not None:
-            trim(0)
+def give_back_memory(*, spare: int = 0) -> None:
+    """Return what has been freed to the system; glibc would keep a long step's activations for good.
+
+    What is given back has to be fetched again page by page, so within a loop it pays to wait.
+
+    Args:
+        spare: do nothing while the process holds less than so many bytes more than after the last time.
+    """
+    global _held
+    if sys.platform != "linux" or (spare and _resident() < _held + spare):
+        return
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
+    if trim is not None:
+        trim(0)
+    _held = _resident()
+
+
+def forget_file(tensor: torch.Tensor) -> None:
+    """Let the pages of a weight that was copied leave this process, if it is read from a mapped file.
+
+    They would count as its memory as long as any other weight of that file is in use. The tensor stays readable, and is
+    what the file holds.
+    """
+    start, end = tensor.data_ptr(), tensor.data_ptr() + tensor.nbytes
+    if sys.platform != "linux" or tensor.device.type != "cpu" or not _is_mapped_file(start, end):
+        return
+    page = os.sysconf("SC_PAGE_SIZE")
+    first, last = -(-start // page) * page, end // page * page
+    if first < last:
+        madvise = ctypes.CDLL(None).madvise
+        madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+        madvise(first, last - first, mmap.MADV_DONTNEED)
+
+
+def _is_mapped_file(start: int, end: int) -> bool:
+    """Whether these addresses are a file's, mapped and never written to since."""
+    for line in _MAPS.read_text().splitlines():
+        place, _, _, _, inode, *_ = line.split()
+        low, high = (int(part, 16) for part in place.split("-"))
+        if low <= start and end <= high:
+            return inode != "0"
+    return False
+
+
+_held = 0  # bytes resident after memory was last given back
+
+
+def _resident() -> int:
+    """Bytes of this process in memory."""
+    return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -88,18 +88,21 @@ class _Worker(threading.Thread):
 
     def run(self) -> None:
         """Batch after batch, until told to end."""
-        while not self.over:
-            first = self.held or self.waiting.get()
-            self.held = None
-            if first is None:
-                return
-            self.joining = [first]
-            under_way: dict[int, _Request] = {}
-            try:
-                self._answer(first, under_way)
-            except Exception as error:  # the clients get it as a 500; the next batch may do better
-                for request in [*under_way.values(), *self.joining]:
-                    request.answer.put(error)
+        from identity_kit.models.packed import packed_linears
+
+        with packed_linears(self.model, rows=self.size):
+            while not self.over:
+                first = self.held or self.waiting.get()
+                self.held = None
+                if first is None:
+                    return
+                self.joining = [first]
+                under_way: dict[int, _Request] = {}
+                try:
+                    self._answer(first, under_way)
+                except Exception as error:  # the clients get it as a 500; the next batch may do better
+                    for request in [*under_way.values(), *self.joining]:
+                        request.answer.put(error)
 
     def _answer(self, first: _Request, under_way: dict[int, _Request]) -> None:
         import torch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Iterator
 
 from identity_kit.models.resolve import Hub, hf_folder, resolve
@@ -35,4 +36,5 @@ def teacher(name: str, *, hub: Hub = "hf") -> Iterator[tuple[LocalServer, str]]:
     folder = hf_folder(name, hub=hub)
     with folder_server(folder) as server:
         yield server, folder.name
+    gc.collect()  # a model holds itself in cycles
     give_back_memory()

@@ -48,6 +48,11 @@ class TrainingData:
         return digest.hexdigest()
 
 
+def typical_tokens(rows: TrainingData, recipe: Recipe) -> float:
+    """How many tokens a micro-batch has as a rule."""
+    return recipe.batch_tokens or recipe.batch_size * rows.tokens / max(1, len(rows.rows))
+
+
 def load_data(data: Path | Sequence[Conversation], tokenizer: Any, recipe: Recipe) -> TrainingData:
     """Encode conversations (or, for `stage: pretrain`, documents) for training.
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from identity_kit.errors import BadInput
-from identity_kit.train.data import TrainingData
+from identity_kit.train.data import TrainingData, typical_tokens
 from identity_kit.train.fast import FastEngine, unfit
 from identity_kit.train.model import Setting
 from identity_kit.train.optimiser import Optimiser
@@ -118,7 +118,7 @@ def make_engine(
     if recipe.engine != "plain":
         reason = unfit(model, recipe)
         if reason is None:
-            return Engine(FastEngine(model, recipe, setting.dtype), data)
+            return Engine(FastEngine(model, recipe, setting.dtype, typical=typical_tokens(data, recipe)), data)
         if recipe.engine == "fast":
             raise BadInput(
                 tr(f"engine: fast 不适用（{reason}）", f"engine: fast does not fit ({reason})"),

@@ -22,6 +22,7 @@ from identity_kit.train.tokens import Row
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 _CHUNK = 256  # labels whose logits exist at once
 _FEW = 128  # up to so many labels, the head multiplies faster from the other side (measured with AMX)
+SHORT = 220  # tokens below which a CPU multiplies backwards faster by weights kept transposed (measured with AMX)
 _LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -49,19 +50,26 @@ def unfit(model: Any, recipe: Recipe) -> str | None:
     return None
 
 
+def tokens_held(device: torch.device) -> int:
+    """Tokens whose activations are held at once; a longer row is held all the same."""
+    return 4096 if device.type == "cuda" else 256
+
+
 class FastEngine:
     """Computes the loss of rows and adds its gradients to the adapters' `.grad`."""
 
-    def __init__(self, model: Any, recipe: Recipe, dtype: torch.dtype) -> None:
+    def __init__(self, model: Any, recipe: Recipe, dtype: torch.dtype, *, typical: float = SHORT) -> None:
+        """`typical` is how many tokens a micro-batch has as a rule."""
         base = model.get_base_model()
         self.decoder, self.head = base.model, base.get_output_embeddings()
         self.device = self.decoder.embed_tokens.weight.device
         self.dtype = dtype
         self.recompute = recipe.gradient_checkpointing
-        self.layers = [_Layer(layer, base.config, dtype) for layer in self.decoder.layers]
+        twice = self.device.type == "cpu" and typical < SHORT
+        self.layers = [_Layer(layer, base.config, dtype, twice=twice) for layer in self.decoder.layers]
         adapted = [i for i, layer in enumerate(self.layers) if layer.adapted]
         self.first = adapted[0] if adapted else len(self.layers)
-        self.budget = 4096 if self.device.type == "cuda" else 1536  # tokens whose activations are held at once
+        self.budget = tokens_held(self.device)
 
     def refresh(self) -> None:
         """Take over the adapters' present values."""
@@ -152,13 +160,13 @@ class _Saved:
 class _Layer:
     """One decoder layer: norm, attention, norm, gated feed-forward, each added to the stream h (T, d)."""
 
-    def __init__(self, layer: Any, config: Any, dtype: torch.dtype) -> None:
+    def __init__(self, layer: Any, config: Any, dtype: torch.dtype, *, twice: bool) -> None:
         attention, mlp = layer.self_attn, layer.mlp
         self.norm1, self.norm2 = layer.input_layernorm, layer.post_attention_layernorm
         self.qkv = Projection([attention.q_proj, attention.k_proj, attention.v_proj], dtype)
         self.o = Projection([attention.o_proj], dtype)
-        self.gate_up = Projection([mlp.gate_proj, mlp.up_proj], dtype, tall_output=True)
-        self.down = Projection([mlp.down_proj], dtype, tall_input=True)
+        self.gate_up = Projection([mlp.gate_proj, mlp.up_proj], dtype, tall_output=True, twice=twice)
+        self.down = Projection([mlp.down_proj], dtype, tall_input=True, twice=twice)
         self.q_norm: Any = getattr(attention, "q_norm", None)
         self.k_norm: Any = getattr(attention, "k_norm", None)
         self.size = attention.head_dim
@@ -167,11 +175,15 @@ class _Layer:
         self.scaling = attention.scaling
 
     @property
+    def projections(self) -> tuple[Projection, ...]:
+        return self.qkv, self.o, self.gate_up, self.down
+
+    @property
     def adapted(self) -> bool:
-        return any(projection.adapted for projection in (self.qkv, self.o, self.gate_up, self.down))
+        return any(projection.adapted for projection in self.projections)
 
     def refresh(self) -> None:
-        for projection in (self.qkv, self.o, self.gate_up, self.down):
+        for projection in self.projections:
             projection.refresh()
 
     def forward(

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from identity_kit.models.device import forget_file
+
 
 @dataclass
 class _Member:
@@ -45,10 +47,20 @@ class Projection:
     Forward, `[x | xAᵀ]` times its upper rows gives the output with the adapters' share in it; backward, `[dy | dy·sB]`
     times its left columns gives the input's gradient. So LoRA costs no pass over the output of its own, and W is kept
     once. 4-bit weights stay packed, and are unpacked for each product.
+
+    Args:
+        tall_input, tall_output: whether the buffer of that side lies column by column.
+        twice: keep the weights transposed as well: few rows are multiplied backwards faster by them.
     """
 
     def __init__(
-        self, linears: list[Any], dtype: torch.dtype, *, tall_input: bool = False, tall_output: bool = False
+        self,
+        linears: list[Any],
+        dtype: torch.dtype,
+        *,
+        tall_input: bool = False,
+        tall_output: bool = False,
+        twice: bool = False,
     ) -> None:
         self.tall_input, self.tall_output = tall_input, tall_output
         self.members: list[_Member] = []
@@ -78,13 +90,14 @@ class Projection:
             self.matrix = torch.zeros(rows, columns, dtype=dtype, device=device)
             for member in self.members:
                 place = self.matrix[member.rows, : self.inputs]
-                place.copy_(member.module.weight.data)
+                old = member.module.weight.data
+                place.copy_(old)
                 member.module.weight.data = place  # the model goes on seeing its weights, and they are kept once
+                forget_file(old)
             self.a = self.matrix[self.outputs :, : self.inputs]
             self.sb = self.matrix[: self.outputs, self.inputs :]
-        # A CPU multiplies fastest by a matrix that lies as it is read: the large ones are kept transposed as well.
         self.back: torch.Tensor | None = None
-        if (tall_input or tall_output) and not self.quantised and device.type == "cpu":
+        if twice and not self.quantised:
             self.back = self.matrix[:, : self.inputs].t().contiguous()
         biases = [member.module.bias for member in self.members]
         self.bias = None

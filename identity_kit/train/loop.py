@@ -45,6 +45,8 @@ from identity_kit.train.watch import Watch, Watcher
 from identity_kit.train.zero import ZeroOptimiser
 from identity_kit.ui import say, tr
 
+_SPARE = 600 * 2**20  # bytes that a step on a CPU may leave for the next one, which would have to fetch them anew
+
 
 @dataclass(frozen=True)
 class TrainResult:
@@ -273,7 +275,7 @@ class _Loop:
             sums[0] += self.engine.accumulate(batch, scale)
         sums[1] = self.stop_requested is not None
         if self.team.device.type == "cpu":
-            give_back_memory()
+            give_back_memory(spare=_SPARE)
         self.team.add_up([*self.optimiser.flat_gradients(), sums])
         if sums[1] and self.stop_requested is None:
             self.stop_requested = signal.SIGTERM  # another process was told: all stop after the same step

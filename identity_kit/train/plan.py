@@ -13,8 +13,8 @@ import torch
 from identity_kit.errors import BadInput
 from identity_kit.text import width
 from identity_kit.train.batches import Step, plan_steps
-from identity_kit.train.data import TrainingData
-from identity_kit.train.fast import FAMILIES
+from identity_kit.train.data import TrainingData, typical_tokens
+from identity_kit.train.fast import FAMILIES, SHORT, tokens_held
 from identity_kit.train.model import Setting, settle
 from identity_kit.train.recipe import Recipe
 from identity_kit.ui import tr
@@ -116,12 +116,15 @@ def read_shape(folder: Path) -> Shape:
     )
 
 
-def estimate(shape: Shape, setting: Setting, tokens: int, longest: int, *, processes: int = 1) -> dict[str, int]:
+def estimate(
+    shape: Shape, setting: Setting, tokens: int, longest: int, *, short: bool = False, processes: int = 1
+) -> dict[str, int]:
     """Peak bytes by part: weights, adapter, optimiser, activations, logits, runtime.
 
     Args:
         tokens: tokens whose activations are held at once (padding included where the engine pads).
         longest: tokens of the longest row.
+        short: whether micro-batches are short as a rule, so that the fast engine keeps some weights transposed as well.
         processes: how many train together; the bytes are those of one of them.
     """
     recipe, cpu = setting.recipe, setting.device.type == "cpu"
@@ -132,7 +135,7 @@ def estimate(shape: Shape, setting: Setting, tokens: int, longest: int, *, proce
         # nf4: half a byte, and a scale for each 64 weights, 32-bit or (double quantisation) 8-bit; int8: a byte.
         per_linear = 1.03 if recipe.quantization == "int8" else 0.5 + (0.0165 if recipe.double_quant else 0.0625)
     weights: float = shape.linear * per_linear + shape.other * size
-    if fast and cpu and recipe.method == "lora":
+    if short and fast and cpu and recipe.method == "lora":
         weights += shape.feed_forward * size  # kept a second time, transposed
     trained = _trained(shape, recipe)
     adapter = trained * (2 * size + (2 * size if fast else 0)) if recipe.method != "full" else trained * size
@@ -215,7 +218,9 @@ def make_plan(rows: TrainingData, model: Path, setting: Setting, *, processes: i
         dropped=rows.dropped,
         weights=shape.weights,
         trained=_trained(shape, recipe),
-        memory=estimate(shape, setting, tokens, longest, processes=processes),
+        memory=estimate(
+            shape, setting, tokens, longest, short=typical_tokens(rows, recipe) < SHORT, processes=processes
+        ),
         available=free_memory(setting.device),
         device=setting.device.type,
         dtype=str(setting.dtype).removeprefix("torch."),
@@ -230,9 +235,8 @@ def _in_flight(steps: list[Step], rows: TrainingData, shape: Shape, setting: Set
     if not _is_fast(shape, setting.recipe):
         padded = (len(batch) * max((len(rows.rows[i]) for i in batch), default=0) for step in steps for batch in step)
         return sides * max(padded), longest
-    budget = 4096 if setting.device.type == "cuda" else 1536
     largest = max(sum(len(rows.rows[i]) for i in batch) for step in steps for batch in step)
-    return max(min(largest, budget), longest), longest
+    return max(min(largest, tokens_held(setting.device)), longest), longest
 
 
 def check_fits(

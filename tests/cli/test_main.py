@@ -1,5 +1,6 @@
 """The command's frame: help, languages, start-up, exit codes."""
 
+import os
 import subprocess
 import sys
 
@@ -57,3 +58,21 @@ def test_models_list_and_doctor_speak_json(idkit):
     assert {model["name"] for model in models} == {"qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b", "smollm2-135m"}
     findings = json.loads(idkit("doctor", "--json").stdout)
     assert {"what", "state", "found", "fix"} <= set(findings[0])
+
+
+@pytest.mark.parametrize(("load", "policy"), [(0.1, None), (1.3, "passive"), (None, "passive")])
+def test_threads_sleep_while_they_wait_where_others_are_at_work(load, policy, monkeypatch):
+    from identity_kit import cli
+
+    def told():
+        if load is None:
+            raise OSError("no load here")
+        return (load, 0.0, 0.0)
+
+    monkeypatch.setattr(cli.os, "getloadavg", told)
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    cli._settle_libraries()
+    assert os.environ.get("OMP_WAIT_POLICY") == policy
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    cli._settle_libraries()
+    assert os.environ["OMP_WAIT_POLICY"] == "active"

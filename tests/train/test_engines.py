@@ -69,6 +69,20 @@ def test_fast_engine_matches_a_bare_peft_loop(
         assert torch.allclose(fast[name], gradient, atol=1e-6, rtol=1e-4), name
 
 
+@pytest.mark.parametrize(("tokens", "twice"), [(64, True), (1000, False)])
+def test_short_steps_multiply_backwards_by_transposed_weights_to_the_same_gradients(
+    tiny: Callable[..., Path], rows: Path, tokens: int, twice: bool
+) -> None:
+    recipe = make_recipe(rank=4, dtype="fp32", batch_tokens=tokens)
+    batch = [0, 1, 2, 3]
+    model, engine, data = prepared(tiny("qwen2"), rows, recipe)
+    assert all((layer.down.back is not None) == twice for layer in engine.computes.layers)
+    engine.accumulate(batch, 1 / engine.weight(batch))
+    found = {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
+    for name, gradient in bare_loop(model, data, batch)[1].items():
+        assert torch.allclose(found[name], gradient, atol=1e-6, rtol=1e-4), name
+
+
 def test_fast_engine_recomputes_to_the_same_gradients(tiny: Callable[..., Path], rows: Path) -> None:
     folder = tiny("qwen3")
     found = []

@@ -1,0 +1,87 @@
+"""Memory that a process lets go of, and weights laid out for decoding."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs torch")
+
+from identity_kit.models import device  # noqa: E402
+from identity_kit.models.device import forget_file, give_back_memory  # noqa: E402
+from identity_kit.models.packed import packed_linears  # noqa: E402
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc of Linux")
+
+
+def resident(kind: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(kind):
+            return int(line.split()[1]) * 1024
+    raise AssertionError(kind)
+
+
+@linux
+def test_a_copied_weight_of_a_mapped_file_leaves_memory_and_can_be_read_again(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    values = torch.arange(8_000_000, dtype=torch.float32)
+    save_file({"big": values, "small": torch.ones(3)}, tmp_path / "model.safetensors")
+    weights = load_file(tmp_path / "model.safetensors")
+    assert torch.equal(weights["big"], values)
+    before = resident("RssFile")
+    forget_file(weights["big"])
+    assert before - resident("RssFile") > 0.9 * weights["big"].nbytes
+    assert torch.equal(weights["big"], values) and weights["small"].tolist() == [1, 1, 1]
+
+
+@linux
+def test_memory_of_no_file_is_left_as_it_is() -> None:
+    values = torch.full((4_000_000,), 7.0)
+    forget_file(values)
+    assert values.eq(7).all()
+
+
+@linux
+def test_freed_memory_is_given_back_only_above_the_spare(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, given = [1000], []
+
+    class Library:
+        def malloc_trim(self, _: int) -> None:
+            given.append(now[0])
+
+    monkeypatch.setattr(device.ctypes, "CDLL", lambda _: Library())
+    monkeypatch.setattr(device, "_resident", lambda: now[0])
+    give_back_memory()
+    for now[0] in (1050, 1099, 1100, 1199, 1200):
+        give_back_memory(spare=100)
+    assert given == [1000, 1100, 1200]
+
+
+def test_packed_linears_multiply_as_they_did_and_are_put_back() -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(96, 200), torch.nn.SiLU(), torch.nn.Linear(200, 40, bias=False))
+    model = model.bfloat16().eval()
+    x = torch.randn(5, 3, 96).bfloat16()
+    with torch.inference_mode():
+        plain = model(x)
+        with packed_linears(model, rows=8):
+            packed = [m for m in model if "forward" in vars(m)]
+            inside = model(x)
+        after = model(x)
+    if not packed:
+        pytest.skip("this torch or processor has no packed 16-bit products")
+    assert len(packed) == 2
+    torch.testing.assert_close(inside, plain, atol=0.02, rtol=0.02)
+    assert torch.equal(after, plain)
+
+
+def test_other_linears_are_left_alone() -> None:
+    wide = torch.nn.Sequential(torch.nn.Linear(8, 8))
+    strided = torch.nn.Linear(8, 8).bfloat16()
+    strided.weight.data = torch.zeros(8, 16).bfloat16()[:, :8]
+    for model in (wide, torch.nn.Sequential(strided)):
+        with packed_linears(model, rows=4):
+            assert not any("forward" in vars(module) for module in model.modules())
