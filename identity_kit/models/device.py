@@ -6,6 +6,7 @@ import ctypes
 import mmap
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 # Shapes whose compiled matrix products oneDNN keeps. Rows of every length make new ones at each step, and at its default
 # of 1024 they come to gigabytes. Read by oneDNN when it first multiplies.
 _KEPT_PRODUCTS = "64"
-_STATM, _MAPS = Path("/proc/self/statm"), Path("/proc/self/maps")
+_STATM, _MAPS = Path("/proc/self/statm"), Path("/proc/self/smaps")
 
 
 def best_device() -> torch.device:
@@ -59,31 +60,37 @@ def give_back_memory(*, spare: int = 0) -> None:
     _held = _resident()
 
 
-def forget_file(tensor: torch.Tensor) -> None:
-    """Let the pages of a weight that was copied leave this process, if it is read from a mapped file.
+def forget_files(tensors: Iterable[torch.Tensor]) -> None:
+    """Let the pages of weights that were copied leave this process, where they are read from a mapped file.
 
-    They would count as its memory as long as any other weight of that file is in use. The tensor stays readable, and is
-    what the file holds.
+    They would count as its memory as long as any other weight of that file is in use. Nothing is lost: the tensors are
+    read from the file again when they are needed, and a file whose weights were changed in memory is left alone.
     """
-    start, end = tensor.data_ptr(), tensor.data_ptr() + tensor.nbytes
-    if sys.platform != "linux" or tensor.device.type != "cpu" or not _is_mapped_file(start, end):
+    if sys.platform != "linux":
         return
+    places = _unchanged_mappings()
     page = os.sysconf("SC_PAGE_SIZE")
-    first, last = -(-start // page) * page, end // page * page
-    if first < last:
-        madvise = ctypes.CDLL(None).madvise
-        madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-        madvise(first, last - first, mmap.MADV_DONTNEED)
+    madvise = ctypes.CDLL(None).madvise
+    madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    for tensor in tensors:
+        start, end = tensor.data_ptr(), tensor.data_ptr() + tensor.nbytes
+        first, last = -(-start // page) * page, end // page * page
+        if tensor.device.type == "cpu" and first < last and any(low <= start and end <= high for low, high in places):
+            madvise(first, last - first, mmap.MADV_DONTNEED)
 
 
-def _is_mapped_file(start: int, end: int) -> bool:
-    """Whether these addresses are a file's, mapped and never written to since."""
+def _unchanged_mappings() -> list[tuple[int, int]]:
+    """Where files are mapped of which no page was written to: addresses from, to."""
+    found: list[tuple[int, int]] = []
     for line in _MAPS.read_text().splitlines():
-        place, _, _, _, inode, *_ = line.split()
-        low, high = (int(part, 16) for part in place.split("-"))
-        if low <= start and end <= high:
-            return inode != "0"
-    return False
+        first, *rest = line.split()
+        if not first.endswith(":"):  # the head of a mapping: addresses, rights, offset, device, inode
+            low, high = (int(part, 16) for part in first.split("-"))
+            if rest[3] != "0":
+                found.append((low, high))
+        elif first in ("Anonymous:", "Swap:") and rest[0] != "0" and found and found[-1] == (low, high):
+            found.pop()
+    return found
 
 
 _held = 0  # bytes resident after memory was last given back

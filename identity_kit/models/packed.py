@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from identity_kit.models.device import forget_file
+from identity_kit.models.device import forget_files
 
 
 @contextmanager
@@ -27,9 +27,9 @@ def packed_linears(model: Any, *, rows: int) -> Iterator[None]:
         for module in model.modules():
             if type(module) is torch.nn.Linear and _fits(module.weight):
                 copy = torch.ops.mkldnn._reorder_linear_weight(module.weight.detach(), rows)
-                forget_file(module.weight)
                 module.forward = partial(_multiply, copy, module.bias)  # type: ignore[method-assign]
                 packed.append(module)
+        forget_files(module.weight for module in packed)
     try:
         yield
     finally:

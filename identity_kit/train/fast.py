@@ -14,13 +14,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from identity_kit.models.device import forget_files
 from identity_kit.train.kernels import Attention, Projection, norm, norm_backward, rotate, swiglu, swiglu_backward
 from identity_kit.train.packing import Pack, pack, split
 from identity_kit.train.recipe import Recipe
 from identity_kit.train.tokens import Row
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
-_CHUNK = 256  # labels whose logits exist at once
+_CHUNK = 128  # labels whose logits exist at once
 _FEW = 128  # up to so many labels, the head multiplies faster from the other side (measured with AMX)
 SHORT = 220  # tokens below which a CPU multiplies backwards faster by weights kept transposed (measured with AMX)
 _LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -52,7 +53,7 @@ def unfit(model: Any, recipe: Recipe) -> str | None:
 
 def tokens_held(device: torch.device) -> int:
     """Tokens whose activations are held at once; a longer row is held all the same."""
-    return 4096 if device.type == "cuda" else 256
+    return 4096 if device.type == "cuda" else 512
 
 
 class FastEngine:
@@ -66,7 +67,11 @@ class FastEngine:
         self.dtype = dtype
         self.recompute = recipe.gradient_checkpointing
         twice = self.device.type == "cpu" and typical < SHORT
-        self.layers = [_Layer(layer, base.config, dtype, twice=twice) for layer in self.decoder.layers]
+        self.layers = []
+        for layer in self.decoder.layers:
+            weights = [parameter.data for parameter in layer.parameters()]
+            self.layers.append(_Layer(layer, base.config, dtype, twice=twice))
+            forget_files(weights)
         adapted = [i for i, layer in enumerate(self.layers) if layer.adapted]
         self.first = adapted[0] if adapted else len(self.layers)
         self.budget = tokens_held(self.device)

@@ -11,8 +11,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from identity_kit.models.device import forget_file
-
 
 @dataclass
 class _Member:
@@ -90,10 +88,8 @@ class Projection:
             self.matrix = torch.zeros(rows, columns, dtype=dtype, device=device)
             for member in self.members:
                 place = self.matrix[member.rows, : self.inputs]
-                old = member.module.weight.data
-                place.copy_(old)
+                place.copy_(member.module.weight.data)
                 member.module.weight.data = place  # the model goes on seeing its weights, and they are kept once
-                forget_file(old)
             self.a = self.matrix[self.outputs :, : self.inputs]
             self.sb = self.matrix[: self.outputs, self.inputs :]
         self.back: torch.Tensor | None = None

@@ -45,7 +45,7 @@ from identity_kit.train.watch import Watch, Watcher
 from identity_kit.train.zero import ZeroOptimiser
 from identity_kit.ui import say, tr
 
-_SPARE = 600 * 2**20  # bytes that a step on a CPU may leave for the next one, which would have to fetch them anew
+_SPARE = 400 * 2**20  # bytes that a step on a CPU may leave for the next one, which would have to fetch them anew
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ def estimate(
     layers = (_adapted_layers(shape, recipe) if recipe.is_lora else shape.layers) * kept
     if recipe.gradient_checkpointing:
         layers = shape.layers * d + 2 * kept
-    logits = min(tokens, 256) * shape.vocabulary * size * 2
+    logits = min(tokens, 128) * shape.vocabulary * size * 2
     if not fast:
         logits = min(tokens * shape.vocabulary * (size + 8), 3 * 64 * 2**20)
     if recipe.parallel != "replicate" and processes > 1:

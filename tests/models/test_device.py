@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs torch")
 
 from identity_kit.models import device  # noqa: E402
-from identity_kit.models.device import forget_file, give_back_memory  # noqa: E402
+from identity_kit.models.device import forget_files, give_back_memory  # noqa: E402
 from identity_kit.models.packed import packed_linears  # noqa: E402
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc of Linux")
@@ -32,15 +32,26 @@ def test_a_copied_weight_of_a_mapped_file_leaves_memory_and_can_be_read_again(tm
     weights = load_file(tmp_path / "model.safetensors")
     assert torch.equal(weights["big"], values)
     before = resident("RssFile")
-    forget_file(weights["big"])
+    forget_files([weights["big"]])
     assert before - resident("RssFile") > 0.9 * weights["big"].nbytes
     assert torch.equal(weights["big"], values) and weights["small"].tolist() == [1, 1, 1]
 
 
 @linux
+def test_a_weight_that_was_changed_in_memory_keeps_its_change(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    save_file({"a": torch.zeros(4_000_000), "b": torch.zeros(4_000_000)}, tmp_path / "model.safetensors")
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["a"] += 1  # as merging an adapter does
+    forget_files(weights.values())
+    assert weights["a"].eq(1).all() and weights["b"].eq(0).all()
+
+
+@linux
 def test_memory_of_no_file_is_left_as_it_is() -> None:
     values = torch.full((4_000_000,), 7.0)
-    forget_file(values)
+    forget_files([values])
     assert values.eq(7).all()
 
 
