@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,10 @@ from identity_kit import ui
 
 # As the command does: threads that spin while they wait take the processors from each other.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# A shell hands an ignored Ctrl-C on to what it starts in the background; the commands under test must hear it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples every time where a verdict hangs on it; new ones on a developer's machine.
 settings.register_profile("ci", derandomize=True)
