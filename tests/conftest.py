@@ -14,7 +14,7 @@ from hypothesis import settings
 
 from identity_kit import ui
 
-# As the command does: threads that spin while they wait take the processors from each other.
+# As the command does on a machine at work: threads that spin while they wait take the processors from each other.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # A shell hands an ignored Ctrl-C on to what it starts in the background; the commands under test must hear it.

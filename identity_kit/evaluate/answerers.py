@@ -11,7 +11,7 @@ from typing import Any, Literal
 from identity_kit.errors import BadInput, Stopped
 from identity_kit.evaluate.ask import Answerer, Turns
 from identity_kit.evaluate.judge import Answer
-from identity_kit.models.device import give_back_memory
+from identity_kit.models.memory import give_back_memory
 from identity_kit.ui import tr
 
 

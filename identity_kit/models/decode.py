@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from identity_kit.errors import BadInput
 from identity_kit.models.adapters import quiet_adapters
-from identity_kit.models.device import best_device, best_dtype, give_back_memory
+from identity_kit.models.device import best_device, best_dtype
+from identity_kit.models.memory import give_back_memory
 from identity_kit.ui import tr
 
 if TYPE_CHECKING:

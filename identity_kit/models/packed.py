@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from identity_kit.models.device import forget_files
+from identity_kit.models.memory import forget_files
 
 
 @contextmanager

@@ -25,8 +25,9 @@ def teacher(name: str, *, hub: Hub = "hf") -> Iterator[tuple[LocalServer, str]]:
     """
     import torch
 
-    from identity_kit.models.device import best_device, best_dtype, give_back_memory
+    from identity_kit.models.device import best_device, best_dtype
     from identity_kit.models.folder_server import folder_server
+    from identity_kit.models.memory import give_back_memory
 
     reference = resolve(name, hub=hub)
     if reference.gguf is not None and best_dtype(best_device()) == torch.float32:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from identity_kit.models.device import forget_files
+from identity_kit.models.memory import forget_files
 from identity_kit.train.kernels import Attention, Projection, norm, norm_backward, rotate, swiglu, swiglu_backward
 from identity_kit.train.packing import Pack, pack, split
 from identity_kit.train.recipe import Recipe
@@ -59,7 +59,7 @@ def tokens_held(device: torch.device) -> int:
 class FastEngine:
     """Computes the loss of rows and adds its gradients to the adapters' `.grad`."""
 
-    def __init__(self, model: Any, recipe: Recipe, dtype: torch.dtype, *, typical: float = SHORT) -> None:
+    def __init__(self, model: Any, recipe: Recipe, dtype: torch.dtype, *, typical: float) -> None:
         """`typical` is how many tokens a micro-batch has as a rule."""
         base = model.get_base_model()
         self.decoder, self.head = base.model, base.get_output_embeddings()

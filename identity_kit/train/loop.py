@@ -19,7 +19,7 @@ from identity_kit import ui
 from identity_kit.conversation import Conversation
 from identity_kit.errors import BadInput, Stopped
 from identity_kit.files import folder_lock, read_json, sha256_file, sha256_text, write_json
-from identity_kit.models.device import give_back_memory
+from identity_kit.models.memory import give_back_memory
 from identity_kit.train.batches import Step, plan_steps
 from identity_kit.train.checkpoint import (
     Checkpoint,
