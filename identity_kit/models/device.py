@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-# Shapes whose compiled matrix products oneDNN keeps. Rows of every length make new ones at each step, and at its default
-# of 1024 they come to gigabytes. Read by oneDNN when it first multiplies.
-_KEPT_PRODUCTS = "64"
+# Shapes whose compiled matrix products are kept, by oneDNN and by torch's layer above it. Rows of every length make new
+# ones at each step, and at the default of 1024 both come to gigabytes. Read when they first multiply.
+_KEPT_PRODUCTS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "1"}
 
 
 def best_device() -> torch.device:
     """The first CUDA GPU, else Apple's MPS, else the CPU."""
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", _KEPT_PRODUCTS)
+    for variable, count in _KEPT_PRODUCTS.items():
+        os.environ.setdefault(variable, count)
     import torch
 
     if torch.cuda.is_available():

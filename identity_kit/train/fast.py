@@ -15,7 +15,16 @@ import torch
 import torch.nn.functional as F
 
 from identity_kit.models.memory import forget_files
-from identity_kit.train.kernels import Attention, Projection, norm, norm_backward, rotate, swiglu, swiglu_backward
+from identity_kit.train.kernels import (
+    Attention,
+    Projection,
+    norm,
+    norm_backward,
+    rotate,
+    scaled,
+    swiglu,
+    swiglu_backward,
+)  # fmt: skip
 from identity_kit.train.packing import Pack, pack, split
 from identity_kit.train.recipe import Recipe
 from identity_kit.train.tokens import Row
@@ -148,18 +157,22 @@ class FastEngine:
 
 @dataclass
 class _Saved:
-    """What a layer's backward pass needs of its forward pass."""
+    """What a layer's backward pass needs of its forward pass.
 
-    x1: torch.Tensor
+    The inputs of three projections (norms and the gated product) are made again from it, which takes little time; kept
+    is what the adapters' A made of them: low1 of qkv, low2 of gate and up, low3 of down.
+    """
+
+    low1: torch.Tensor
     r1: torch.Tensor
     qkv: torch.Tensor | None
     attention: Attention
     context: torch.Tensor
     middle: torch.Tensor
-    x2: torch.Tensor
+    low2: torch.Tensor
     r2: torch.Tensor
     gate_up: torch.Tensor
-    down: torch.Tensor
+    low3: torch.Tensor
 
 
 class _Layer:
@@ -212,8 +225,8 @@ class _Layer:
         swiglu(gate_up, down[:, : self.down.inputs])
         out = self.down.forward(down).add_(middle)
         saved = _Saved(
-            x1=x1, r1=r1, qkv=qkv if self.q_norm is not None else None, attention=attention, context=context,
-            middle=middle, x2=x2, r2=r2, gate_up=gate_up, down=down,
+            low1=self.qkv.low(x1), r1=r1, qkv=qkv if self.q_norm is not None else None, attention=attention,
+            context=context, middle=middle, low2=self.gate_up.low(x2), r2=r2, gate_up=gate_up, low3=self.down.low(down),
         )  # fmt: skip
         return out, saved
 
@@ -229,15 +242,22 @@ class _Layer:
         needs_input: bool,
     ) -> torch.Tensor:
         """Add to the adapters' gradients; the gradient of h (T, d) from that of the output."""
-        dy = self._filled(self.down, dh)
-        dact = self.down.backward(saved.down, dy)
+        down = self.down.room_with(saved.low3)
+        swiglu(saved.gate_up, down[:, : self.down.inputs])
+        dact = self.down.backward(down, self._filled(self.down, dh))
+        del down
         dgu = self.gate_up.gradient_room(len(dh))
         swiglu_backward(dact, saved.gate_up, dgu[:, : self.gate_up.outputs])  # type: ignore[arg-type]
-        dx2 = self.gate_up.backward(saved.x2, dgu)
+        x2 = self.gate_up.room_with(saved.low2)
+        scaled(saved.middle, saved.r2, self.norm2.weight, x2[:, : self.gate_up.inputs])
+        dx2 = self.gate_up.backward(x2, dgu)
+        del x2, dgu
         dmiddle = norm_backward(dx2, saved.middle, self.norm2.weight, saved.r2).add_(dh)  # type: ignore[arg-type]
         dcontext = self.o.backward(saved.context, self._filled(self.o, dmiddle))
         dqkv = self._attend_backward(dcontext, saved, batch, angles, where)  # type: ignore[arg-type]
-        dx1 = self.qkv.backward(saved.x1, dqkv, needs_input=needs_input)
+        x1 = self.qkv.room_with(saved.low1)
+        scaled(h, saved.r1, self.norm1.weight, x1[:, : self.qkv.inputs])
+        dx1 = self.qkv.backward(x1, dqkv, needs_input=needs_input)
         if dx1 is None:
             return dmiddle
         d = norm_backward(dx1, h, self.norm1.weight, saved.r1)

@@ -116,6 +116,16 @@ class Projection:
         """An input buffer (T, K + R), whose first K columns the caller fills."""
         return self._buffer(tokens, self.inputs + self.ranks, self.tall_input)
 
+    def low(self, x: torch.Tensor) -> torch.Tensor:
+        """What `forward` put into the last columns of the input buffer x: xAᵀ (T, R), without the rest of x."""
+        return x[:, self.inputs :].clone(memory_format=torch.contiguous_format)
+
+    def room_with(self, low: torch.Tensor) -> torch.Tensor:
+        """An input buffer (T, K + R) that has its last columns already, as `low` kept them."""
+        room = self.room(len(low))
+        room[:, self.inputs :] = low
+        return room
+
     def gradient_room(self, tokens: int) -> torch.Tensor:
         """An output gradient buffer (T, N + R), whose first N columns the caller fills."""
         return self._buffer(tokens, self.outputs + self.ranks, self.tall_output)
@@ -184,8 +194,13 @@ def norm(h: torch.Tensor, weight: torch.Tensor, eps: float, out: torch.Tensor) -
     """RMS norm of h (…, d) into `out`; returns 1/rms (…, 1), fp32."""
     wide = h.float()
     r = wide.square().mean(-1, keepdim=True).add_(eps).rsqrt_()
-    torch.mul((wide * r).to(h.dtype), weight, out=out)
+    scaled(wide, r, weight, out)
     return r
+
+
+def scaled(h: torch.Tensor, r: torch.Tensor, weight: torch.Tensor, out: torch.Tensor) -> None:
+    """RMS norm of h (…, d) with 1/rms r (…, 1) known, into `out`."""
+    torch.mul((h.float() * r).to(out.dtype), weight, out=out)
 
 
 def norm_backward(dy: torch.Tensor, h: torch.Tensor, weight: torch.Tensor, r: torch.Tensor) -> torch.Tensor:

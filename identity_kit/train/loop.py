@@ -33,7 +33,7 @@ from identity_kit.train.data import TrainingData, load_data
 from identity_kit.train.engine import Engine, make_engine
 from identity_kit.train.log import StepLog, draw_loss
 from identity_kit.train.memory import PeakMemory
-from identity_kit.train.model import Setting, adapt, load_base, load_tokenizer, save_trained, settle
+from identity_kit.train.model import Setting, adapt, load_base, load_tokenizer, save_trained, saves_tokenizer, settle
 from identity_kit.train.optimiser import Optimiser
 from identity_kit.train.pissa import split_off
 from identity_kit.train.plan import Plan, check_fits, describe, make_plan
@@ -114,6 +114,8 @@ def train(
         # Weights that processes share come to a device in parts: none need hold them all.
         whole = replace(setting, device=torch.device("cpu")) if team.sharded else setting
         adapted = adapt(load_base(model, whole), tokenizer, recipe, model, start=start)
+        if watch is None and not saves_tokenizer(recipe):
+            tokenizer = None  # a hundred megabytes, and nobody asks it again
         first = split_off(adapted, recipe, checkpoint.tensors if checkpoint else None)
         steps = plan_steps([len(row) for row in rows.rows], recipe, processes=team.size)
         optimiser = _make_optimiser(adapted, setting, team, len(steps))

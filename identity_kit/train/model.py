@@ -237,6 +237,11 @@ def _new_control_tokens(model: Any, tokenizer: Any, recipe: Recipe) -> list[int]
     return ids
 
 
+def saves_tokenizer(recipe: Recipe) -> bool:
+    """Whether what training leaves needs a tokenizer of its own beside it."""
+    return recipe.method == "full" or recipe.chat_template == "chatml"
+
+
 def save_trained(
     model: Any,
     tokenizer: Any,
@@ -249,6 +254,7 @@ def save_trained(
     """Write what was trained, whole or not at all: `out/adapter`, or `out/merged` for `method: full`.
 
     Args:
+        tokenizer: only needed where `saves_tokenizer`.
         weights: the trained weights by name, where the model itself holds only a part of them.
         first: the adapter as PiSSA began it; what is written is relative to the model before that.
     """
@@ -261,12 +267,11 @@ def save_trained(
         if recipe.method == "full":
             model.config.use_cache = True
             model.save_pretrained(temporary, state_dict=weights)
-            tokenizer.save_pretrained(temporary)
         else:
             model.save_pretrained(str(temporary), state_dict=weights)
             (temporary / "README.md").unlink(missing_ok=True)
-            if recipe.chat_template == "chatml":
-                tokenizer.save_pretrained(temporary)
+        if saves_tokenizer(recipe):
+            tokenizer.save_pretrained(temporary)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise Stopped(

@@ -143,7 +143,9 @@ def estimate(
     optimiser = trained * (master + _STATE_BYTES.get(recipe.optimizer, 2))
     d, inner = shape.hidden, shape.inner
     kept = 5 * d + 2 * shape.qkv + 3 * inner + min(longest, 640) * shape.heads * (2 if cpu else 0)
-    if not fast:
+    if fast:
+        kept -= 2 * d + inner  # made again in the backward pass
+    else:
         kept = 2 * kept + (4 * d + 2 * inner) * (2 if recipe.is_lora else 1)
     layers = (_adapted_layers(shape, recipe) if recipe.is_lora else shape.layers) * kept
     if recipe.gradient_checkpointing:
