@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -261,10 +262,14 @@ class _Run:
         rows = planned(kind, self.persona, self.settings, writer=shop.writer is not None)
         most = int(count * self.settings.tries) + 20
         work: deque[tuple[PlannedRow, Draft | asyncio.Task[Draft]]] = deque()
+        free = all(client.endpoint.free for client in self._shown.clients)
         accepted = tried = 0
         try:
             while accepted < count:
-                while len(work) < min(width, count - accepted) and tried < most:
+                short = count - accepted
+                if free and accepted:  # stand-ins for those that will be refused, by the share so far
+                    short = math.ceil(short * (tried - len(work)) / accepted)
+                while len(work) < min(width, short) and tried < most:
                     if tried % _TURN == 0:
                         await asyncio.sleep(0)
                     row = next(rows, None)

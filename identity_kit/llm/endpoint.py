@@ -77,6 +77,11 @@ class Endpoint:
     batch: bool = False
 
     @property
+    def free(self) -> bool:
+        """Whether answers are known to cost nothing."""
+        return self.price_in == 0 and self.price_out == 0
+
+    @property
     def where(self) -> str:
         """The address and model, for messages and the manifest; never the key."""
         return f"{self.base_url} ({self.model})" if self.model else self.base_url

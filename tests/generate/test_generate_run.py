@@ -117,6 +117,18 @@ def test_refused_rows_are_kept_with_their_reason_and_made_up_for(tmp_path: Path)
     assert reasons & {"wrong language", "identity missing"}
 
 
+def test_where_answers_are_free_stand_ins_for_refused_rows_are_asked_ahead(tmp_path: Path) -> None:
+    settings = GenerateSettings(identity=0, contrast=60, rehearsal=0)
+    files, asked = [], []
+    for name, prices in (("free", {"price_in": 0.0, "price_out": 0.0}), ("paid", {"price_in": 1.0, "price_out": 1.0})):
+        with Loopback(faults=["ok", "ok", "refusal"]) as server:
+            result = generate(PERSONA, tmp_path / name, settings, rehearser=at(server, concurrency=1, **prices))
+            asked.append(len(server.seen) - result.accepted - result.rejected)
+        files.append((tmp_path / name / "conversations.jsonl").read_bytes())
+    assert files[0] == files[1]
+    assert 0 < asked[0] < 20 and asked[1] == 0
+
+
 def test_slips_in_the_json_are_mended_and_counted(tmp_path: Path) -> None:
     with Loopback(faults=["fenced", "cut", "ok"]) as server:
         generate(
