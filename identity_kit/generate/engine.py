@@ -262,13 +262,14 @@ class _Run:
         rows = planned(kind, self.persona, self.settings, writer=shop.writer is not None)
         most = int(count * self.settings.tries) + 20
         work: deque[tuple[PlannedRow, Draft | asyncio.Task[Draft]]] = deque()
-        free = all(client.endpoint.free for client in self._shown.clients)
+        slots = max((client.limiter.cap for client in self._shown.clients if client.endpoint.free), default=0)
         accepted = tried = 0
         try:
             while accepted < count:
                 short = count - accepted
-                if free and accepted:  # stand-ins for those that will be refused, by the share so far
-                    short = math.ceil(short * (tried - len(work)) / accepted)
+                if short < slots:  # free places: stand-ins for those that will be refused, by the share so far
+                    judged = tried - len(work)
+                    short = min(slots, math.ceil(short * (judged + slots) / (accepted + slots)))
                 while len(work) < min(width, short) and tried < most:
                     if tried % _TURN == 0:
                         await asyncio.sleep(0)

@@ -118,11 +118,14 @@ def test_refused_rows_are_kept_with_their_reason_and_made_up_for(tmp_path: Path)
 
 
 def test_where_answers_are_free_stand_ins_for_refused_rows_are_asked_ahead(tmp_path: Path) -> None:
-    settings = GenerateSettings(identity=0, contrast=60, rehearsal=0)
+    settings = GenerateSettings(identity=0, contrast=100, rehearsal=0)
     files, asked = [], []
     for name, prices in (("free", {"price_in": 0.0, "price_out": 0.0}), ("paid", {"price_in": 1.0, "price_out": 1.0})):
-        with Loopback(faults=["ok", "ok", "refusal"]) as server:
-            result = generate(PERSONA, tmp_path / name, settings, rehearser=at(server, concurrency=1, **prices))
+        with Loopback() as server:
+            server.faults = lambda _: (
+                "refusal" if len(server.seen[-1].body["messages"][-1]["content"]) % 3 == 0 else "ok"
+            )
+            result = generate(PERSONA, tmp_path / name, settings, rehearser=at(server, concurrency=8, **prices))
             asked.append(len(server.seen) - result.accepted - result.rejected)
         files.append((tmp_path / name / "conversations.jsonl").read_bytes())
     assert files[0] == files[1]
