@@ -262,12 +262,15 @@ class _Run:
         rows = planned(kind, self.persona, self.settings, writer=shop.writer is not None)
         most = int(count * self.settings.tries) + 20
         work: deque[tuple[PlannedRow, Draft | asyncio.Task[Draft]]] = deque()
-        slots = max((client.limiter.cap for client in self._shown.clients if client.endpoint.free), default=0)
+        clients = self._shown.clients
+        slots = (
+            max((client.limiter.cap for client in clients), default=0) if all(c.endpoint.free for c in clients) else 0
+        )
         accepted = tried = 0
         try:
             while accepted < count:
                 short = count - accepted
-                if short < slots:  # free places: stand-ins for those that will be refused, by the share so far
+                if short < slots:  # all is free: stand-ins for those that will be refused, by the share so far
                     judged = tried - len(work)
                     short = min(slots, math.ceil(short * (judged + slots) / (accepted + slots)))
                 while len(work) < min(width, short) and tried < most:

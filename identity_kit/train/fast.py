@@ -24,7 +24,7 @@ from identity_kit.train.kernels import (
     scaled,
     swiglu,
     swiglu_backward,
-)  # fmt: skip
+)
 from identity_kit.train.packing import Pack, pack, split
 from identity_kit.train.recipe import Recipe
 from identity_kit.train.tokens import Row

@@ -137,12 +137,7 @@ def train(
             loop.seconds = float(checkpoint.notes.get("seconds", 0.0))
             if checkpoint.notes.get("of") == done:  # it had come to its end, perhaps before all steps
                 steps = steps[:done]
-        if watch is not None and team.sharded:
-            team.say(tr("多个进程分担权重：训练中不提问", "processes share the weights: no questions while training"))
-        elif watch is not None and team.leads:
-            if watch.stop and team.size > 1:
-                raise BadInput(tr("--stop-when 只用于单进程", "--stop-when is for one process"))
-            loop.watcher = Watcher(watch, adapted, tokenizer, optimiser, log)
+        loop.watcher = _watcher(watch, team, adapted, tokenizer, optimiser, log)
         loop.run(steps, progress=progress)
         weights = optimiser.whole_weights(adapted) if team.sharded else None
         adapter = out / "adapter"
@@ -180,6 +175,26 @@ def preview(data: Path | Sequence[Conversation], model: Path, recipe: Recipe, *,
     took = time.perf_counter() - began
     measured = sum(_size(rows, step)[0] for step in steps[:2])
     return replace(planned, seconds=took / measured * sum(_size(rows, step)[0] for step in steps))
+
+
+def _watcher(
+    watch: Watch | None, team: Team, model: Any, tokenizer: Any, optimiser: Optimiser, log: StepLog
+) -> Watcher | None:
+    """Who asks the questions while it trains; None where nobody does.
+
+    Raises:
+        BadInput: an early stop was asked for, and several processes train.
+    """
+    if watch is None:
+        return None
+    if team.sharded:
+        team.say(tr("多个进程分担权重：训练中不提问", "processes share the weights: no questions while training"))
+        return None
+    if not team.leads:
+        return None
+    if watch.stop and team.size > 1:
+        raise BadInput(tr("--stop-when 只用于单进程", "--stop-when is for one process"))
+    return Watcher(watch, model, tokenizer, optimiser, log)
 
 
 def _make_optimiser(model: Any, setting: Setting, team: Team, steps: int) -> Optimiser:

@@ -132,6 +132,19 @@ def test_where_answers_are_free_stand_ins_for_refused_rows_are_asked_ahead(tmp_p
     assert 0 < asked[0] < 20 and asked[1] == 0
 
 
+def test_a_paid_writer_beside_a_free_model_is_asked_nothing_in_vain(tmp_path: Path) -> None:
+    prices = {"price_in": 1.0, "price_out": 1.0}, {"price_in": 0.0, "price_out": 0.0}
+    settings = GenerateSettings(identity=100, contrast=0, rehearsal=20, written_share=1.0)
+    with Loopback(faults=["ok", "language"], latency=0.05) as server:
+        writer, free = (
+            at(server, concurrency=1, model=name, **price) for name, price in zip("wr", prices, strict=True)
+        )
+        generate(PERSONA, tmp_path, settings, writer=writer, rehearser=free)
+        asked = sum(seen.body["model"] == "w" for seen in server.seen)
+    rows = rows_of(tmp_path / "conversations.jsonl") + rows_of(tmp_path / "rejected.jsonl")
+    assert asked == sum(row["meta"]["source"] == "llm" for row in rows)
+
+
 def test_slips_in_the_json_are_mended_and_counted(tmp_path: Path) -> None:
     with Loopback(faults=["fenced", "cut", "ok"]) as server:
         generate(
