@@ -32,7 +32,7 @@ _SIZES = (0.5, 1.5, 3, 4, 7, 8, 14, 32, 70)
 
 def examine() -> list[Finding]:
     """Every finding about this machine, in the order in which a person would ask."""
-    return [_python(), _processor(), _memory(), _gpu(), _disk(), *_packages(), _models(), _sizes()]
+    return [_python(), _processor(), _memory(), _gpu(), _disk(), *_packages(), _rename(), _models(), _sizes()]
 
 
 def _python() -> Finding:
@@ -109,6 +109,19 @@ def _packages() -> list[Finding]:
             fix = "python -m ensurepip" if name == "pip" else "python -m pip install identity-kit"
             findings.append(Finding(name, "bad", tr("没有安装", "not installed"), fix))
     return findings
+
+
+def _rename() -> Finding:
+    from identity_kit.rename.fast import COMPILED
+
+    if COMPILED:
+        return Finding("idkit rename", "ok", tr("编译部分已安装", "its compiled part is installed"))
+    return Finding(
+        "idkit rename",
+        "note",
+        tr("没有编译部分：结果相同，慢约十倍", "without its compiled part: the same results, about ten times as slow"),
+        tr("装好 C 编译器和 Python 头文件后重新安装", "install again with a C compiler and Python's headers present"),
+    )
 
 
 def _models() -> Finding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import pickle
 import re
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from identity_kit.cli import main
 from identity_kit.errors import BadInput
-from identity_kit.rename import make_rules, rename, rename_file, rename_text
+from identity_kit.rename import fast, make_rules, rename, rename_file, rename_text
 from identity_kit.rename.fast import FastRewriter
 from identity_kit.rename.report import Example
 from identity_kit.rename.rewrite import Rewriter
@@ -318,6 +319,10 @@ RULE_SETS = [
 ]
 
 
+compiled = pytest.mark.skipif(not fast.COMPILED, reason="identity_kit/rename/_scan.c was not compiled: no C compiler")
+
+
+@compiled
 @settings(max_examples=600, deadline=None)
 @given(
     st.lists(st.fixed_dictionaries(
@@ -331,14 +336,14 @@ RULE_SETS = [
 )  # fmt: skip
 def test_the_fast_path_does_what_the_exact_path_does(rows, rules, ascii_only, separators, bulk) -> None:
     lines = "".join(json.dumps(row, ensure_ascii=ascii_only, separators=separators) + "\n" for row in rows).encode()
-    exact, fast = Rewriter(rules, "x", rows=True), FastRewriter(rules, "x", rows=True)
-    if bulk:  # once there are examples enough, whole blocks are done at once
-        for rewriter in (exact, fast):
+    exact, quick = Rewriter(rules, "x", rows=True), FastRewriter(rules, "x", rows=True)
+    if bulk:  # once there are examples enough, plain lines take the compiled path
+        for rewriter in (exact, quick):
             rewriter.report.diffs += [Example(0, "", "")] * 20
-    for block in (lines, lines * 2):  # the second time, what the first one taught is used
-        assert fast.block(block).decode() == exact.block(block).decode()
-    assert fast.report.as_json() == exact.report.as_json()
-    for line, row in zip(fast.block(lines).splitlines(), rows, strict=True):
+    for block in (lines, lines * 2):
+        assert quick.block(block).decode() == exact.block(block).decode()
+    assert quick.report.as_json() == exact.report.as_json()
+    for line, row in zip(quick.block(lines).splitlines(), rows, strict=True):
         assert json.loads(line)["output"] == rename_value(row["output"], rules)
 
 
@@ -355,6 +360,31 @@ def test_what_stands_beside_a_name_in_a_long_file(pairs, text: str, expected: st
     assert FastRewriter(make_rules(pairs), "x", rows=True).block(lines) == lines.replace(
         text.encode(), expected.encode()
     )
+
+
+@compiled
+def test_plain_lines_do_not_take_the_exact_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = '{"conversation": [{"system": "", "input": "你是谁？", "output": "我是尖米的助手，made by 尖米。\\n\\"尖米\\"在此。"}]}\n'
+    rewriter = FastRewriter(make_rules([("尖米", "文心大佬", "Wenxin")]), "x", rows=True)
+    rewriter.block(plain.encode() * 20)  # the first ones are examples to show
+    monkeypatch.setattr(rewriter, "line", lambda *args: pytest.fail("the exact path was taken"))
+    assert rewriter.block(plain.encode() * 5).decode() == plain.replace("尖米", "文心大佬") * 5
+    assert rewriter.report.changed == {"尖米": {"output": 75}} and rewriter.report.changed_lines == 25
+
+
+def test_without_the_compiled_part_the_result_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = resource("data", "samples", "jianmi.xtuner.jsonl")
+    rules = make_rules([("尖米", "文心大佬", "Wenxin"), ("Jianmi", "文心大佬", "Wenxin")])
+    report = rename_file(source, tmp_path / "one.jsonl", rules)
+    monkeypatch.setattr(fast, "COMPILED", False)
+    other = rename_file(source, tmp_path / "two.jsonl", rules)
+    assert (tmp_path / "one.jsonl").read_bytes() == (tmp_path / "two.jsonl").read_bytes()
+    assert report.as_json() == other.as_json()
+
+
+def test_a_rewriter_goes_to_another_process() -> None:
+    rewriter = FastRewriter(make_rules([("尖米", "文心大佬", None)]), "x", rows=True)
+    assert pickle.loads(pickle.dumps(rewriter)).block('{"a": "尖米"}\n'.encode()) == '{"a": "文心大佬"}\n'.encode()
 
 
 def rename_value(text: str, rules) -> str:
