@@ -13,7 +13,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE = "identity_kit/rename/_scan.c"
+SOURCE, HEADER = "identity_kit/rename/_scan.c", "identity_kit/rename/_plain.h"
 
 
 class CustomBuildHook(BuildHookInterface):
@@ -38,7 +38,9 @@ def _compile(root: Path) -> str:
 
     flags = [] if sysconfig.get_platform().startswith("win") else ["-O3"]
     name = SOURCE.removesuffix(".c").replace("/", ".")
-    extension = Extension(name, [str(root / SOURCE)], py_limited_api=True, extra_compile_args=flags)
+    extension = Extension(
+        name, [str(root / SOURCE)], depends=[str(root / HEADER)], py_limited_api=True, extra_compile_args=flags
+    )
     command = build_ext(
         Distribution({"name": "identity_kit", "ext_modules": [extension], "package_dir": {"": str(root)}})
     )
