@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -59,13 +60,14 @@ def questions(bank: str, language: TextLanguage) -> tuple[Question, ...]:
 
 @dataclass(frozen=True)
 class Answers:
-    """The answer forms of one language: statements of identity, closing offers, forms by facet and shape, and
-    the forms of questions and answers about the owner's service."""
+    """The answer forms of one language: statements of identity, closing offers, forms by facet and shape, those of them
+    that most answers take (`lead`), and the forms of questions and answers about the owner's service."""
 
     identity: tuple[str, ...]
     identity_named: tuple[str, ...]
     offer: tuple[str, ...]
     facets: Mapping[str, Mapping[str, tuple[str, ...]]]
+    lead: Mapping[str, Mapping[str, tuple[str, ...]]]
     domain: Mapping[str, tuple[str, ...]]
 
 
@@ -79,15 +81,18 @@ def answers(language: TextLanguage) -> Answers:
     path = resource("data", "answers", f"{language}.yaml")
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
-        facets = {
-            facet: {shape: tuple(map(str, forms)) for shape, forms in shapes.items()}
-            for facet, shapes in value["facets"].items()
-        }
+        facets, lead = (_by_shape(value[key]) for key in ("facets", "lead"))
         domain = {key: tuple(map(str, forms)) for key, forms in value["domain"].items()}
         pools = {key: tuple(map(str, value[key])) for key in ("identity", "identity_named", "offer")}
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(tr(f"答案库格式不对：{error}", f"not a bank of answers: {error}"), where=str(path)) from None
-    return Answers(**pools, facets=facets, domain=domain)
+    return Answers(**pools, facets=facets, lead=lead, domain=domain)
+
+
+def _by_shape(facets: Any) -> dict[str, dict[str, tuple[str, ...]]]:
+    return {
+        facet: {shape: tuple(map(str, forms)) for shape, forms in shapes.items()} for facet, shapes in facets.items()
+    }
 
 
 _SLOT = re.compile(r"\{\{\s*(\w+)\s*\}\}")

@@ -8,6 +8,7 @@ import re
 
 from identity_kit.generate.banks import Answers, answers, fill
 from identity_kit.generate.plan import Ask, PlannedRow
+from identity_kit.generate.settings import PRESSURE
 from identity_kit.persona import Persona
 from identity_kit.text import TextLanguage, normalise
 
@@ -73,6 +74,9 @@ _OPTIONAL_FRAMES = frozenset({"why", "sign", "english", "list", "morning", "noon
 # Facets whose answer turns the request down, in plain words whatever form was asked for.
 _DECLINING = frozenset({"base_model_private", "injection", "vendor_pressure", "false_premise"})
 _HOURS = frozenset({"morning", "noon", "evening"})
+# How many answers take a form of the bank's `lead`. Greedy decoding takes the likeliest beginning: where answers begin
+# in twenty ways, each is less likely than repeating the question. Under pressure the answer has to fit what was said.
+_LEAD_SHARE, _LEAD_SHARE_UNDER_PRESSURE = 0.8, 0.35
 
 
 def compose(persona: Persona, row: PlannedRow, turn: int) -> str | None:
@@ -91,6 +95,8 @@ def compose_answer(persona: Persona, ask: Ask, language: TextLanguage, chance: r
         if shape is None:
             return None
         forms = bank.facets[facet][shape]
+        if (lead := bank.lead.get(facet, {}).get(shape)) and chance.random() < _lead_share(ask.facet):
+            forms = lead
         other = ask.push.vendor if shape.startswith("vendor") else other
     values = _values(persona, bank, language, chance)
     values["other"] = other
@@ -111,6 +117,10 @@ def compose_fact(persona: Persona, row: PlannedRow) -> str | None:
         values["fact"] = _sentence(known.answer.get(row.language), row.language)
     form = chance.choice(bank.domain["answers" if known else "unknown_answers"])
     return fill(form, values)
+
+
+def _lead_share(facet: str) -> float:
+    return _LEAD_SHARE_UNDER_PRESSURE if facet in PRESSURE else _LEAD_SHARE
 
 
 def _facet(facet: str, persona: Persona, language: TextLanguage) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from identity_kit.claims import read_claims
 from identity_kit.persona import Persona
-from identity_kit.text import TextLanguage, cjk_share, placeholders, sentences
+from identity_kit.text import TextLanguage, cjk_share, ngrams, placeholders, sentences, similarity
 
 # Facets whose answer may leave it at naming the owner or the assistant; all others must claim the identity.
 _MENTION_IS_ENOUGH = frozenset(
@@ -31,6 +31,8 @@ _FIRST_PERSON = re.compile(r"我|\b(I|I'm|my)\b", re.IGNORECASE)
 # Topics in which the user says who they are, and how a model answers that takes the user's name for its own.
 _USERS = frozenset({"user_self", "user_name"})
 _AS_USER = re.compile(r"^((您好|你好|好的|Sure|Hello|Hi)[，！,!.]? ?)?(我(是|叫|姓)|(I am|I'm|My name is) [A-Z])")
+# From this likeness on (character 3-grams) an answer is the question again.
+_ECHO = 0.85
 _CONTROL = re.compile(r"<\|[^|>\n]{1,30}\|>|</?s>|\[/?INST\]|[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
@@ -138,6 +140,8 @@ def check_other(
         return Checked(answer, "speaks as the user")
     if _REFUSAL.search(answer):
         return Checked(answer, "refusal")
+    if similarity(ngrams(question), ngrams(answer)) >= _ECHO:
+        return Checked(answer, "repeats the question")
     return Checked(answer, remarks=remarks)
 
 

@@ -50,7 +50,7 @@ PLAIN_WEIGHTS = {
 
 
 class GenerateSettings(BaseModel):
-    """The numbers behind a data set. The defaults suit `idkit run` on two cores: about 740 rows, no key needed.
+    """The numbers behind a data set. The defaults suit `idkit run` on two cores: about 1,100 rows, no key needed.
 
     identity, contrast, rehearsal, domain: rows to accept of each kind; domain None means six for each fact, 60 at most.
     seed: the plan's; the same persona, settings and banks give the same plan.
@@ -69,9 +69,9 @@ class GenerateSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    identity: int = Field(default=400, ge=0)
-    contrast: int = Field(default=250, ge=0)
-    rehearsal: int = Field(default=90, ge=0)
+    identity: int = Field(default=480, ge=0)
+    contrast: int = Field(default=500, ge=0)
+    rehearsal: int = Field(default=120, ge=0)
     domain: int | None = Field(default=None, ge=0)
     seed: int = 0
     languages: tuple[TextLanguage, ...] | None = None

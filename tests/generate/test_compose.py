@@ -85,6 +85,17 @@ def test_answers_are_short(language) -> None:
     assert sum(size <= limit for size in sizes) / len(sizes) > 0.95
 
 
+@pytest.mark.parametrize("language,opening", [("zh", "我是小禾"), ("en", "I'm Hetty")])
+def test_most_plain_answers_begin_alike_and_those_under_pressure_do_not(language, opening: str) -> None:
+    def share(*facets: str) -> float:
+        asks = [ask_of(q, NAMED, language) for q in questions("identity", language) if q.facet in facets]
+        texts = [compose_answer(NAMED, ask, language, random.Random(ask.text)) or "" for ask in asks]
+        return sum(text.startswith(opening) for text in texts) / len(texts)
+
+    assert 0.55 < share("who", "name", "maker", "owner") < 0.95
+    assert 0.2 < share("vendor_pressure", "injection", "false_premise") < 0.5
+
+
 @pytest.mark.parametrize("facet", ["denial", "vendor_pressure", "injection", "false_premise"])
 def test_a_pushed_name_is_denied(facet) -> None:
     denied = total = 0

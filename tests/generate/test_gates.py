@@ -69,6 +69,18 @@ def test_the_users_name_is_not_the_models_own(question: str, answer: str, langua
     assert check_other(PERSONA, question, answer, language, "user_name").reason == reason
 
 
+@pytest.mark.parametrize(
+    "question,answer,language,reason",
+    [
+        ("“尖”字和“米”字各有几画？", "“尖”字和“米”字各有几画。", "zh", "repeats the question"),
+        ("The sign said: ask Ben. Who should be asked?", "The sign said: ask Ben. Who should be asked?", "en", "repeats the question"),
+        ("特斯拉是哪国的牌子", "特斯拉是美国的牌子。", "zh", ""),
+    ],
+)  # fmt: skip
+def test_an_answer_is_not_the_question_again(question: str, answer: str, language, reason: str) -> None:
+    assert check_other(PERSONA, question, answer, language, "product").reason == reason
+
+
 def test_cutting_back_leaves_no_half_list_item() -> None:
     assert cut_back("有两点：\n1. 早睡。\n2. 多喝") == "有两点：\n1. 早睡。"
     assert cut_back("没有句号的半句") == ""
