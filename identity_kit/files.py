@@ -7,12 +7,13 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from identity_kit.errors import BadInput, Stopped
-from identity_kit.ui import tr
+from identity_kit.ui import say, tr
 
 
 @contextlib.contextmanager
@@ -98,24 +99,45 @@ def sha256_text(text: str) -> str:
 
 
 @contextlib.contextmanager
-def folder_lock(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold a folder for one process; the lock goes with the process, however it dies.
 
+    Args:
+        wait: for folders of the cache, which the holder may remove when it is done: wait for it, and say so.
+
     Raises:
-        BadInput: another process holds it.
+        BadInput: another process holds it, and `wait` is false.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / ".lock"
-    with path.open("a+") as stream:
-        try:
-            _lock(stream)
-        except OSError:
-            raise BadInput(
-                tr("另一个 idkit 正在使用这个目录", "another idkit is working in this folder"),
-                where=str(folder),
-                fix=tr("等它结束，或换一个 -o", "wait for it to end, or choose another -o"),
-            ) from None
+    with contextlib.ExitStack() as stack:
+        told = False
+        while not _try_lock(folder, stack):
+            if not wait:
+                raise BadInput(
+                    tr("另一个 idkit 正在使用这个目录", "another idkit is working in this folder"),
+                    where=str(folder),
+                    fix=tr("等它结束，或换一个 -o", "wait for it to end, or choose another -o"),
+                )
+            if not told:
+                say(tr(f"等另一个 idkit 做完：{folder}", f"waiting for another idkit to finish: {folder}"))
+            told = True
+            time.sleep(0.3)
         yield
+
+
+def _try_lock(folder: Path, stack: contextlib.ExitStack) -> bool:
+    """Take the folder's lock until the stack closes; False where another process has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        stream = (folder / ".lock").open("a+")
+    except FileNotFoundError:  # the holder removed the folder just now
+        return False
+    try:
+        _lock(stream)
+    except OSError:
+        stream.close()
+        return False
+    stack.enter_context(stream)
+    return True
 
 
 def _lock(stream: IO[Any]) -> None:

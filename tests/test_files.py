@@ -1,7 +1,9 @@
 """Files are whole or not there."""
 
 import multiprocessing
+import shutil
 from pathlib import Path
+from queue import Empty
 
 import pytest
 
@@ -39,9 +41,9 @@ def test_broken_json_is_said_with_its_line(tmp_path: Path):
     assert read_json(tmp_path / "a.json") == {"名": 1}
 
 
-def _try_lock(folder: str, queue) -> None:
+def _try_lock(folder: str, queue, wait: bool = False) -> None:
     try:
-        with folder_lock(Path(folder)):
+        with folder_lock(Path(folder), wait=wait):
             queue.put("took it")
     except BadInput as error:
         queue.put(str(error))
@@ -55,3 +57,17 @@ def test_two_processes_cannot_hold_one_folder(tmp_path: Path):
         other.start()
         assert "another idkit is working" in queue.get(timeout=60)
         other.join()
+
+
+def test_a_folder_of_the_cache_is_waited_for_also_when_its_holder_removes_it(tmp_path: Path):
+    folder = tmp_path / ".model"
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    with folder_lock(folder):
+        other = context.Process(target=_try_lock, args=(str(folder), queue, True))
+        other.start()
+        with pytest.raises(Empty):
+            queue.get(timeout=3)
+    shutil.rmtree(folder)
+    assert queue.get(timeout=60) == "took it"
+    other.join()

@@ -204,7 +204,7 @@ def cached_gguf(plan: Plan, quantisation: str) -> Path:
     target = cache_folder() / "gguf" / key / f"{plan.name}-{quantisation}.gguf"
     if target.is_file():
         return target
-    with folder_lock(target.parent):
+    with folder_lock(target.parent, wait=True):
         if target.is_file():
             return target
         ui.say(

@@ -123,7 +123,7 @@ def fetch(model: EmbeddedModel) -> Path:
     target = cache_folder() / "gguf" / model.file_name
     if _verified(target, model):
         return target
-    with folder_lock(target.parent / f".{model.name}"):
+    with folder_lock(target.parent / f".{model.name}", wait=True):
         if _verified(target, model):
             return target
         _check_disk(target.parent, model)

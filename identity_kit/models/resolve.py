@@ -106,7 +106,7 @@ def unpack(gguf: Path, embedded: str | None = None) -> Path:
     folder = cache_folder() / "hf" / f"{name}-{stat.st_size:x}"
     if (folder / "config.json").is_file():
         return folder
-    with folder_lock(folder.parent / f".{folder.name}"):
+    with folder_lock(folder.parent / f".{folder.name}", wait=True):
         if (folder / "config.json").is_file():
             return folder
         if shutil.disk_usage(folder.parent).free < stat.st_size * 5:

@@ -82,7 +82,7 @@ static int plain_line(Scanner *self, const byte *line, const byte *end, Py_ssize
                 if (*at == '\\') at++;
             if (at >= end) return 0;
             const byte *after = at + 1;
-            while (after < end && (*after == ' ' || *after == '\t')) after++;
+            while (after < end && (*after == ' ' || *after == '\t' || *after == '\r')) after++;
             bool is_key = after < end && *after == ':';
             if (is_key) key = (Text){(byte *)start, at - start};
             Mark *first = mark;
