@@ -20,6 +20,7 @@ typedef struct {
 } Buffer;
 
 static bool append(Buffer *out, const byte *at, Py_ssize_t size) {
+    if (size == 0) return true;
     if (out->room - out->size < size) {
         Py_ssize_t room = 2 * out->room + size + 4096;
         byte *larger = realloc(out->at, room);
@@ -134,21 +135,15 @@ static int read_line(Scanner *self, const byte *line, const byte *end, const byt
     }
 }
 
-static bool push(PyObject *list, const byte *at, Py_ssize_t size) {
-    PyObject *item = PyBytes_FromStringAndSize((const char *)at, size);
+/* Appends a new object, which the list then holds alone. */
+static bool push(PyObject *list, PyObject *item) {
     if (item == NULL) return false;
     int failed = PyList_Append(list, item);
     Py_DECREF(item);
     return !failed;
 }
 
-static bool push_number(PyObject *list, Py_ssize_t number) {
-    PyObject *item = PyLong_FromSsize_t(number);
-    if (item == NULL) return false;
-    int failed = PyList_Append(list, item);
-    Py_DECREF(item);
-    return !failed;
-}
+static PyObject *bytes_of(const byte *at, Py_ssize_t size) { return PyBytes_FromStringAndSize((const char *)at, size); }
 
 /* The counts of a block as {(key's number, field): times}. */
 static PyObject *taken_counts(Scanner *self) {
@@ -211,8 +206,9 @@ static PyObject *scan(Scanner *self, PyObject *args) {
         if (plain < 0) goto done;
         if (!plain) {
             if (!append(&out, copied, line - copied)) goto no_memory;
-            bool pushed = push(pieces, out.at, out.size) && push(pieces, line, line_end - line);
-            if (!pushed || !push_number(numbers, lines)) goto done;
+            if (!push(pieces, bytes_of(out.at, out.size)) || !push(pieces, bytes_of(line, line_end - line))
+                || !push(numbers, PyLong_FromSsize_t(lines)))
+                goto done;
             out.size = 0;
             copied = line_end;
             continue;
@@ -227,7 +223,7 @@ static PyObject *scan(Scanner *self, PyObject *args) {
         }
     }
     if (!append(&out, copied, end - copied)) goto no_memory;
-    PyObject *counts = push(pieces, out.at, out.size) ? taken_counts(self) : NULL;
+    PyObject *counts = push(pieces, bytes_of(out.at, out.size)) ? taken_counts(self) : NULL;
     if (counts) answer = Py_BuildValue("(OOnnN)", pieces, numbers, lines, changed, counts);
     goto done;
 no_memory:
