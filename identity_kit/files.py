@@ -106,7 +106,7 @@ def folder_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
         wait: for folders of the cache, which the holder may remove when it is done: wait for it, and say so.
 
     Raises:
-        BadInput: another process holds it, and `wait` is false.
+        BadInput: another process holds it, and `wait` is false; or the file system knows no locks.
     """
     with contextlib.ExitStack() as stack:
         told = False
@@ -133,9 +133,16 @@ def _try_lock(folder: Path, stack: contextlib.ExitStack) -> bool:
         return False
     try:
         _lock(stream)
-    except OSError:
+    except (BlockingIOError, PermissionError):  # what POSIX and Windows say of a lock that is taken
         stream.close()
         return False
+    except OSError as error:
+        stream.close()
+        raise BadInput(
+            tr(f"这个文件系统不能加锁：{error.strerror}", f"this file system has no locks: {error.strerror}"),
+            where=str(folder),
+            fix=tr("换一个本地磁盘上的目录", "choose a folder on a local disk"),
+        ) from None
     stack.enter_context(stream)
     return True
 

@@ -34,13 +34,6 @@ GAP = GAP_CHAR + b"{0,6}"
 
 # Slots of templates, and the escapes behind which anything may hide.
 SUSPECTS = rb"\\u|\{\{|<(?:NAME|AUTHOR|OWNER|name|author|owner)>|\[(?:NAME|AUTHOR)\](?!\()"
-# Bytes of which each of them has some.
-SUSPECT_MARKS = (rb"\u", b"{{", b"<", b"[NAME]", b"[AUTHOR]")
-
-
-def loose_pattern(keys: Iterable[str]) -> re.Pattern[bytes]:
-    """A pattern that hits wherever one of these spellings may stand."""
-    return re.compile(b"|".join(_starts(keys)) or rb"(?!)", re.DOTALL)
 
 
 def line_pattern(keys: Iterable[str]) -> re.Pattern[bytes]:
