@@ -6,20 +6,33 @@ import asyncio
 import gc
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from identity_kit.errors import BadInput, Stopped
-from identity_kit.evaluate.ask import Answerer, Turns
+from identity_kit.evaluate.ask import Answerer, Done, Turns
 from identity_kit.evaluate.judge import Answer
 from identity_kit.models.memory import give_back_memory
 from identity_kit.ui import tr
+
+if TYPE_CHECKING:
+    from identity_kit.models.decode import Reply
 
 
 def loaded_answerer(model: Any, tokenizer: Any, *, batch_size: int = 64) -> Answerer:
     """An answerer over a model that is already in memory."""
     from identity_kit.models.decode import reply
 
-    def answer(conversations: Sequence[Turns], *, max_new_tokens: int, temperature: float, seed: int) -> list[Answer]:
+    def answer(
+        conversations: Sequence[Turns],
+        *,
+        max_new_tokens: Sequence[int],
+        temperature: float,
+        seed: int,
+        done: Done | None = None,
+    ) -> list[Answer]:
+        def made(one: Reply) -> Answer:
+            return Answer(one.text, one.finish_reason, one.tokens)
+
         replies = reply(
             model,
             tokenizer,
@@ -28,8 +41,9 @@ def loaded_answerer(model: Any, tokenizer: Any, *, batch_size: int = 64) -> Answ
             batch_size=batch_size,
             temperature=temperature,
             seed=seed,
+            done=lambda i, one: done(i, made(one)) if done else None,
         )
-        return [Answer(one.text, one.finish_reason, one.tokens) for one in replies]
+        return [made(one) for one in replies]
 
     return answer
 
@@ -37,9 +51,8 @@ def loaded_answerer(model: Any, tokenizer: Any, *, batch_size: int = 64) -> Answ
 def folder_answerer(folder: Path, *, adapter: Path | None = None, batch_size: int = 64) -> Answerer:
     """An answerer over a Hugging Face folder, loaded when the first answer is not in the journal."""
 
-    def answer(conversations: Sequence[Turns], *, max_new_tokens: int, temperature: float, seed: int) -> list[Answer]:
-        one = loaded_answerer(*resident(folder, adapter), batch_size=batch_size)
-        return one(conversations, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
+    def answer(conversations: Sequence[Turns], **options: Any) -> list[Answer]:
+        return loaded_answerer(*resident(folder, adapter), batch_size=batch_size)(conversations, **options)
 
     return answer
 
@@ -73,30 +86,42 @@ def endpoint_answerer(
     The answerer raises Stopped when the endpoint stays out of reach or refuses; answers already given are kept.
     """
 
-    def answer(conversations: Sequence[Turns], *, max_new_tokens: int, temperature: float, seed: int) -> list[Answer]:
-        return asyncio.run(_ask_all(conversations, max_new_tokens, temperature, seed))
+    def answer(
+        conversations: Sequence[Turns],
+        *,
+        max_new_tokens: Sequence[int],
+        temperature: float,
+        seed: int,
+        done: Done | None = None,
+    ) -> list[Answer]:
+        return asyncio.run(_ask_all(conversations, max_new_tokens, temperature, seed, done))
 
-    async def _ask_all(conversations: Sequence[Turns], cap: int, temperature: float, seed: int) -> list[Answer]:
+    async def _ask_all(
+        conversations: Sequence[Turns], caps: Sequence[int], temperature: float, seed: int, done: Done | None
+    ) -> list[Answer]:
         import openai
 
         gate = asyncio.Semaphore(concurrency)
         async with openai.AsyncOpenAI(base_url=base_url, api_key=api_key, max_retries=4, timeout=timeout) as client:
 
-            async def one(turns: Turns) -> Answer:
+            async def one(number: int, turns: Turns) -> Answer:
                 async with gate:
-                    done = await client.chat.completions.create(
+                    given = await client.chat.completions.create(
                         model=model,
                         messages=list(turns),  # type: ignore[arg-type]
-                        max_tokens=cap,
+                        max_tokens=caps[number],
                         temperature=temperature,
                         seed=seed,
                     )
-                choice = done.choices[0]
-                tokens = done.usage.completion_tokens if done.usage else 0
+                choice = given.choices[0]
+                tokens = given.usage.completion_tokens if given.usage else 0
                 reason: Literal["stop", "length"] = "length" if choice.finish_reason == "length" else "stop"
-                return Answer((choice.message.content or "").strip(), reason, tokens)
+                answered = Answer((choice.message.content or "").strip(), reason, tokens)
+                if done:
+                    done(number, answered)
+                return answered
 
-            tasks = [asyncio.create_task(one(turns)) for turns in conversations]
+            tasks = [asyncio.create_task(one(number, turns)) for number, turns in enumerate(conversations)]
             try:
                 return list(await asyncio.gather(*tasks))
             except openai.OpenAIError as error:

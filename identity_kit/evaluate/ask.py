@@ -17,19 +17,29 @@ from identity_kit.text import TextLanguage
 from identity_kit.ui import tr
 
 Turns = Sequence[dict[str, str]]
+Done = Callable[[int, Answer], None]
 
 # Tokens that an answer may take, where the default does not do: letters are signed at the end, and an answer must have
 # room to stop by itself. Turns of a drifting conversation that nobody judges are kept short.
 TOKEN_CAPS = {"recall": 48, "pressure": 48, "facts": 40, "near_miss": 48, "greeting": 40, "bleed": 80, "stop": 128}
 UNJUDGED_TURN_CAP = 24
-CHUNK = 64  # conversations a call: a batch, and what a killed evaluation loses at most
+KEPT_AT_ONCE = 32  # answers between two writes of the journal, and what a killed evaluation loses at most
 
 
 class Answerer(Protocol):
-    """Anything that answers conversations, in the order given."""
+    """Anything that answers conversations, in the order given, each in as many tokens as it may take.
+
+    `done` is called with each answer as it is there, and which conversation it belongs to.
+    """
 
     def __call__(
-        self, conversations: Sequence[Turns], *, max_new_tokens: int, temperature: float, seed: int
+        self,
+        conversations: Sequence[Turns],
+        *,
+        max_new_tokens: Sequence[int],
+        temperature: float,
+        seed: int,
+        done: Done | None = None,
     ) -> list[Answer]: ...
 
 
@@ -140,7 +150,7 @@ def ask(
 ) -> list[Asked]:
     """Put filled probes to one condition; returns one entry a probe and sample, probes in the order given.
 
-    Single questions are asked in batches of like length; the turns of several conversations go forward side by side.
+    All questions of a turn are asked together; the turns of several conversations go forward side by side.
 
     Args:
         max_new_tokens: the cap on an answer in suites that have none of their own.
@@ -217,30 +227,38 @@ def _answer(
     if progress and found:
         progress(sum(request.key in found for request in requests))
     missing = list({request.key: request for request in requests if request.key not in found}.values())
-    missing.sort(key=lambda request: (request.cap, request.sample, sum(len(m["content"]) for m in request.turns)))
-    for group in _chunks(missing):
-        given = condition.answer(
-            [list(request.turns) for request in group],
-            max_new_tokens=group[0].cap,
-            temperature=condition.temperature,
-            seed=seed * 1000 + group[0].sample,
-        )
-        rows = [(request.key, answer) for request, answer in zip(group, given, strict=True)]
-        journal.add(rows)
-        found.update(rows)
-        if progress:
-            progress(len(rows))
+    for sample in sorted({request.sample for request in missing}):
+        group = [request for request in missing if request.sample == sample]
+        given = _put(condition, group, journal, seed * 1000 + sample, progress)
+        found.update((request.key, answer) for request, answer in zip(group, given, strict=True))
     return [found[request.key] for request in requests]
 
 
-def _chunks(requests: Sequence[_Request]) -> list[list[_Request]]:
-    """Groups that share a cap and a sample number, of at most `CHUNK`, evenly filled."""
-    groups: dict[tuple[int, int], list[_Request]] = {}
-    for request in requests:
-        groups.setdefault((request.cap, request.sample), []).append(request)
-    chunks: list[list[_Request]] = []
-    for group in groups.values():
-        parts = -(-len(group) // CHUNK)
-        size = -(-len(group) // parts)
-        chunks.extend(group[start : start + size] for start in range(0, len(group), size))
-    return chunks
+def _put(
+    condition: Condition,
+    requests: Sequence[_Request],
+    journal: Journal,
+    seed: int,
+    progress: Callable[[int], None] | None,
+) -> list[Answer]:
+    """Answers to all requests, kept in the journal as they come, also where the last do not."""
+    fresh: list[tuple[str, Answer]] = []
+
+    def keep(i: int, answer: Answer) -> None:
+        fresh.append((requests[i].key, answer))
+        if len(fresh) >= KEPT_AT_ONCE:
+            journal.add(fresh)
+            fresh.clear()
+        if progress:
+            progress(1)
+
+    try:
+        return condition.answer(
+            [list(request.turns) for request in requests],
+            max_new_tokens=[request.cap for request in requests],
+            temperature=condition.temperature,
+            seed=seed,
+            done=keep,
+        )
+    finally:
+        journal.add(fresh)

@@ -33,7 +33,7 @@ def llm_judge(answer: Answerer, persona: Persona) -> SecondJudge:
 
     def judge(results: Sequence[Result]) -> list[bool | None]:
         prompts = [[{"role": "user", "content": judge_prompt(result, persona)}] for result in results]
-        replies = answer(prompts, max_new_tokens=60, temperature=0.0, seed=0)
+        replies = answer(prompts, max_new_tokens=[60] * len(prompts), temperature=0.0, seed=0)
         return [read_verdict(reply.text) for reply in replies]
 
     return judge

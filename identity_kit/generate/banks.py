@@ -22,7 +22,8 @@ from identity_kit.ui import tr
 class Question(BaseModel):
     """A question of a bank: its text with slots, its facet (identity) or topic (contrast, ordinary), its register.
 
-    `answers`: forms that fit this question alone, where it wraps the identity in a task of its own.
+    `answers`: forms that fit this question alone, where it wraps the identity in a task of its own or wants it in its
+    own words. `last`: asked when the others are used up, since small models refuse it or answer with a page.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,6 +33,7 @@ class Question(BaseModel):
     style: str = Field(default="", alias="register")
     topic: str = ""
     answers: tuple[str, ...] = ()
+    last: bool = False
 
     @property
     def group(self) -> str:

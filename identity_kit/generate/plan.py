@@ -292,7 +292,7 @@ def _shuffled(values: tuple[tuple[str, float], ...], salt: str) -> tuple[str, ..
 
 @functools.cache
 def _order(bank: str, facet: str, language: TextLanguage, seed: int) -> tuple[Question, ...]:
-    """A bank's questions of a facet, shuffled, registers (or topics) taking turns."""
+    """A bank's questions of a facet, shuffled, registers (or topics) taking turns; those marked so come last."""
     groups: dict[str, list[Question]] = {}
     for question in questions(bank, language):
         if not facet or question.facet == facet:
@@ -303,7 +303,8 @@ def _order(bank: str, facet: str, language: TextLanguage, seed: int) -> tuple[Qu
     for pile in piles:
         chance.shuffle(pile)
     rounds = itertools.zip_longest(*piles)
-    return tuple(question for taken in rounds for question in taken if question is not None)
+    taking_turns = [question for taken in rounds for question in taken if question is not None]
+    return tuple(sorted(taking_turns, key=lambda question: question.last))
 
 
 def _language(nth: int, persona: Persona, settings: GenerateSettings, *, offset: str) -> tuple[TextLanguage, int]:

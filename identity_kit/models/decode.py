@@ -6,6 +6,7 @@ faster than `generate()`, which carries every row to the end of the longest.
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -27,6 +28,7 @@ Finished = tuple[int, list[int], bool]
 """(which conversation, the answer's token ids, whether it ended by itself)"""
 
 REFILL = 4  # waiting rows join when a fourth of the batch is free: each joining copies the cache once
+_ALIKE, _ALIKE_TOKENS = 1.4, 2  # a prompt is read with shorter ones if it has at most so many times their tokens, and a few
 WORTH_PACKING = 16  # conversations from which on laying out the weights anew is sooner earned back
 
 
@@ -69,27 +71,30 @@ def reply(
     tokenizer: Any,
     conversations: Sequence[Turns],
     *,
-    max_new_tokens: int = 96,
+    max_new_tokens: int | Sequence[int] = 96,
     batch_size: int = 48,
     temperature: float = 0.0,
     seed: int = 0,
-    progress: Callable[[int], None] | None = None,
+    done: Callable[[int, Reply], None] | None = None,
 ) -> list[Reply]:
     """Answer every conversation; the result is in the order given.
 
     Args:
-        max_new_tokens: the cap on each answer; an answer that reaches it has finish_reason "length".
+        max_new_tokens: the cap on each answer, one for all or one each; an answer that reaches it has finish_reason
+            "length".
         temperature: 0 is greedy; above it, sampled with `seed`.
-        progress: called with the number of answers done since the last call.
+        done: called with each answer as it ends, and which conversation it belongs to.
     """
     import torch
 
     from identity_kit.models.packed import packed_linears
 
     prompts = [prompt_ids(tokenizer, turns) for turns in conversations]
-    waiting = deque(sorted(range(len(prompts)), key=lambda i: len(prompts[i])))
+    limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else list(max_new_tokens)
+    # Long answers begin first: those that begin last keep the batch busy alone.
+    waiting = deque(sorted(range(len(prompts)), key=lambda i: (-limits[i], len(prompts[i]))))
     replies: list[Reply | None] = [None] * len(prompts)
-    batch = Batch(model, tokenizer, limit=max_new_tokens, temperature=temperature, seed=seed)
+    batch = Batch(model, tokenizer, temperature=temperature, seed=seed)
     many = packed_linears(model, rows=batch_size) if len(prompts) >= WORTH_PACKING else nullcontext()
     with torch.inference_mode(), many:
         while waiting or batch.rows:
@@ -97,13 +102,13 @@ def reply(
             finished = []
             if waiting and (not batch.rows or (batch.can_grow and room >= batch_size // REFILL)):
                 chosen = [waiting.popleft() for _ in range(min(room, len(waiting)))]
-                finished += batch.admit(chosen, [prompts[i] for i in chosen])
+                finished += batch.admit(chosen, [prompts[i] for i in chosen], [limits[i] for i in chosen])
             finished += batch.step()
             for i, ids, ended in finished:
                 text = tokenizer.decode(ids, skip_special_tokens=True).strip()
-                replies[i] = Reply(text=text, finish_reason="stop" if ended else "length", tokens=len(ids))
-            if finished and progress:
-                progress(len(finished))
+                answer = replies[i] = Reply(text=text, finish_reason="stop" if ended else "length", tokens=len(ids))
+                if done:
+                    done(i, answer)
     give_back_memory()
     return [answer for answer in replies if answer is not None]
 
@@ -126,7 +131,6 @@ class Batch:
     """Rows that are answered together, each leaving as it ends and others taking the room. Wants `inference_mode`.
 
     Args:
-        limit: the cap on each answer, in tokens.
         temperature: 0 is greedy; above it, sampled with `seed`.
 
     Attributes:
@@ -134,12 +138,12 @@ class Batch:
         can_grow: whether rows may join those under way; a model with sliding windows or states cannot.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, *, limit: int, temperature: float, seed: int) -> None:
+    def __init__(self, model: Any, tokenizer: Any, *, temperature: float, seed: int) -> None:
         import torch
         from transformers import DynamicCache
         from transformers.cache_utils import DynamicLayer
 
-        self.model, self.limit, self.temperature = model, limit, temperature
+        self.model, self.temperature = model, temperature
         self.generator = torch.Generator().manual_seed(seed)
         self.ends = end_ids(model, tokenizer)
         self.pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else next(iter(self.ends))
@@ -147,27 +151,38 @@ class Batch:
         self.new_cache = lambda: DynamicCache(config=model.config)
         self.can_grow = all(type(layer) is DynamicLayer for layer in self.new_cache().layers)
         self.rows: list[int] = []
+        self.limits: list[int] = []
         self.said: list[list[int]] = []
+        self.opening: list[int] = []  # what was read last of what all prompts begin with, and its cache
+        self.opened: Any = None
         # Of the rows under way: what the model has read (rows, tokens read), the next token and its place (rows, 1).
         self.cache: Any = None
         self.mask: Any = None
         self.tokens: Any = None
         self.positions: Any = None
 
-    def admit(self, rows: list[int], prompts: list[list[int]]) -> list[Finished]:
-        """Read new prompts and say the first token of each answer; the rows that end with it come back."""
+    def admit(self, rows: list[int], prompts: list[list[int]], limits: list[int]) -> list[Finished]:
+        """Read new prompts and say the first token of each answer; the rows that end with it come back.
+
+        Args:
+            rows: which conversations they are.
+            limits: the cap on each answer, in tokens.
+        """
+        opening = len(self.opening)
+        again = opening and all(len(ids) > opening and ids[:opening] == self.opening for ids in prompts)
+        shared = opening if again else _shared_prefix(prompts)
+        finished: list[Finished] = []
+        for group in _alike(prompts, shared):
+            self.limits += [limits[i] for i in group]
+            finished += self._admit([rows[i] for i in group], [prompts[i] for i in group], shared)
+        return finished
+
+    def _admit(self, rows: list[int], prompts: list[list[int]], shared: int) -> list[Finished]:
         import torch
 
-        cache = self.new_cache()
-        shared = _shared_prefix(prompts)
-        longest = max(len(ids) for ids in prompts)
-        if shared:
-            # What all prompts begin with (the template's opening, a system message) is read once, not once a row.
-            opening = torch.tensor([prompts[0][:shared]], device=self.device)
-            self.model(input_ids=opening, past_key_values=cache, logits_to_keep=self._last(opening))
-            cache.batch_repeat_interleave(len(prompts))
-        width = longest - shared
+        cache = self._opened(prompts[0][:shared], len(prompts))
         rests = [ids[shared:] for ids in prompts]
+        width = max(len(rest) for rest in rests)
         ids = torch.tensor([[self.pad] * (width - len(rest)) + rest for rest in rests], device=self.device)
         mask = torch.tensor(
             [[1] * shared + [0] * (width - len(rest)) + [1] * len(rest) for rest in rests], device=self.device
@@ -176,6 +191,23 @@ class Batch:
         chosen = self._forward(ids, mask, positions[:, shared:], cache)
         self._join(rows, cache, mask, chosen, positions[:, -1:] + 1)
         return self._take(chosen, len(rows))
+
+    def _opened(self, opening: list[int], rows: int) -> Any:
+        """A cache of so many rows that have read `opening`: the template's beginning, a system message.
+
+        It is read once, not once a row, and not again while the prompts that follow begin alike.
+        """
+        import torch
+
+        if not opening:
+            return self.new_cache()
+        if opening != self.opening:
+            self.opening, self.opened = opening, self.new_cache()
+            ids = torch.tensor([opening], device=self.device)
+            self.model(input_ids=ids, past_key_values=self.opened, logits_to_keep=self._last(ids))
+        cache = copy.deepcopy(self.opened)
+        cache.batch_repeat_interleave(rows)
+        return cache
 
     def step(self) -> list[Finished]:
         """One more token for every row; the rows that end with it come back."""
@@ -239,12 +271,14 @@ class Batch:
             ended = token in self.ends
             if not ended:
                 self.said[slot].append(token)
-            if ended or len(self.said[slot]) >= self.limit:
+            if ended or len(self.said[slot]) >= self.limits[slot]:
                 finished.append((self.rows[slot], self.said[slot], ended))
             else:
                 going.append(slot)
         if finished:
-            self.rows, self.said = [self.rows[slot] for slot in going], [self.said[slot] for slot in going]
+            self.rows, self.said, self.limits = (
+                [kept[slot] for slot in going] for kept in (self.rows, self.said, self.limits)
+            )
             keep = torch.tensor(going, device=self.device, dtype=torch.long)
             self.cache.batch_select_indices(keep)
             self.mask, self.tokens, self.positions = self.mask[keep], self.tokens[keep], self.positions[keep]
@@ -258,6 +292,16 @@ def _shared_prefix(prompts: list[list[int]]) -> int:
     first, last = min(prompts), max(prompts)
     limit = min(len(ids) for ids in prompts) - 1
     return next((i for i in range(limit) if first[i] != last[i]), max(limit, 0))
+
+
+def _alike(prompts: list[list[int]], shared: int) -> list[list[int]]:
+    """The prompts in groups of like length, since those read together are padded to the longest: lists of indices."""
+    groups: list[list[int]] = []
+    for i in sorted(range(len(prompts)), key=lambda i: len(prompts[i])):
+        if not groups or len(prompts[i]) - shared > _ALIKE * (len(prompts[groups[-1][0]]) - shared) + _ALIKE_TOKENS:
+            groups.append([])
+        groups[-1].append(i)
+    return groups
 
 
 def _choose(logits: torch.Tensor, temperature: float, generator: torch.Generator) -> torch.Tensor:

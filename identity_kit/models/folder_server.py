@@ -36,9 +36,9 @@ class _Request:
     answer: queue.Queue[Reply | Exception] = field(default_factory=lambda: queue.Queue(1))
 
     @property
-    def kind(self) -> tuple[int, float, int]:
+    def kind(self) -> tuple[float, int]:
         """What the requests of a batch have in common."""
-        return self.limit, self.temperature, self.seed
+        return self.temperature, self.seed
 
 
 @contextlib.contextmanager
@@ -107,8 +107,8 @@ class _Worker(threading.Thread):
     def _answer(self, first: _Request, under_way: dict[int, _Request]) -> None:
         import torch
 
-        limit, temperature, seed = first.kind
-        batch = Batch(self.model, self.tokenizer, limit=limit, temperature=temperature, seed=seed)
+        temperature, seed = first.kind
+        batch = Batch(self.model, self.tokenizer, temperature=temperature, seed=seed)
         number, waited = 0, 0
         with torch.inference_mode():
             while self.joining or batch.rows:
@@ -120,15 +120,16 @@ class _Worker(threading.Thread):
                     numbers = list(range(number, number + len(self.joining)))
                     number, waited = number + len(numbers), 0
                     under_way.update(zip(numbers, self.joining, strict=True))
-                    prompts, self.joining = [request.prompt for request in self.joining], []
-                    finished += batch.admit(numbers, prompts)
+                    joining, self.joining = self.joining, []
+                    prompts, limits = [one.prompt for one in joining], [one.limit for one in joining]
+                    finished += batch.admit(numbers, prompts, limits)
                 finished += batch.step()
                 for row, ids, ended in finished:
                     text = self.tokenizer.decode(ids, skip_special_tokens=True).strip()
                     answer = Reply(text, "stop" if ended else "length", len(ids))
                     under_way.pop(row).answer.put(answer)
 
-    def _gather(self, kind: tuple[int, float, int], room: int, *, wait: bool) -> None:
+    def _gather(self, kind: tuple[float, int], room: int, *, wait: bool) -> None:
         """Take waiting requests of the batch's kind, as many as there is room for."""
         while len(self.joining) < room and self.held is None and not self.over:
             try:

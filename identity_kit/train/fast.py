@@ -7,6 +7,7 @@ a moment, the last layer's second half runs only where a label is, and nothing b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +31,7 @@ from identity_kit.train.recipe import Recipe
 from identity_kit.train.tokens import Row
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
-_CHUNK = 128  # labels whose logits exist at once
+_CHUNK = 96  # labels whose logits exist at once, at most
 _FEW = 128  # up to so many labels, the head multiplies faster from the other side (measured with AMX)
 SHORT = 220  # tokens below which a CPU multiplies backwards faster by weights kept transposed (measured with AMX)
 _LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -58,6 +59,11 @@ def unfit(model: Any, recipe: Recipe) -> str | None:
     if not adapted <= set(_LINEARS):
         return f"adapters on {', '.join(sorted(adapted - set(_LINEARS)))}"
     return None
+
+
+def gates_held(device: torch.device) -> int:
+    """Tokens whose gates, the widest of the activations, every layer keeps; of more tokens some layers make them again."""
+    return 4096 if device.type == "cuda" else 256
 
 
 def tokens_held(device: torch.device) -> int:
@@ -102,11 +108,14 @@ class FastEngine:
         h = F.embedding(batch.ids, self.decoder.embed_tokens.weight)
         angles = self._angles(batch, h)
         last = len(self.layers) - 1
+        share = min(1.0, gates_held(self.device) / len(h))
         kept: list[Any] = []
         for i, layer in enumerate(self.layers):
             where = batch.where if i == last else None
             entry = h
             h, saved = layer.forward(h, batch, angles, where)
+            if int((i + 1) * share) == int(i * share):
+                saved.gate_up = None
             kept.append((entry, saved if i >= self.first and not self.recompute else None))
             del saved
         loss, dh = self._loss(h, batch, scale)
@@ -140,8 +149,9 @@ class FastEngine:
         order = torch.argsort(batch.target_at)
         at, target, weight = batch.target_at[order], batch.target[order], batch.target_weight[order].float()
         whole = torch.zeros(len(h), device=h.device).index_add_(0, at, weight)
-        for start in range(0, len(h), _CHUNK):
-            end = min(start + _CHUNK, len(h))
+        size = math.ceil(len(h) / math.ceil(len(h) / _CHUNK))
+        for start in range(0, len(h), size):
+            end = min(start + size, len(h))
             here = (at >= start) & (at < end)
             row, label, share = at[here] - start, target[here], weight[here]
             p = torch.softmax(self._logits(normed[start:end]), dim=1)
@@ -160,7 +170,8 @@ class _Saved:
     """What a layer's backward pass needs of its forward pass.
 
     The inputs of three projections (norms and the gated product) are made again from it, which takes little time; kept
-    is what the adapters' A made of them: low1 of qkv, low2 of gate and up, low3 of down.
+    is what the adapters' A made of them: low1 of qkv, low2 of gate and up, low3 of down. `gate_up` is None where it is
+    made again too.
     """
 
     low1: torch.Tensor
@@ -171,7 +182,7 @@ class _Saved:
     middle: torch.Tensor
     low2: torch.Tensor
     r2: torch.Tensor
-    gate_up: torch.Tensor
+    gate_up: torch.Tensor | None
     low3: torch.Tensor
 
 
@@ -242,14 +253,16 @@ class _Layer:
         needs_input: bool,
     ) -> torch.Tensor:
         """Add to the adapters' gradients; the gradient of h (T, d) from that of the output."""
+        x2 = self.gate_up.room_with(saved.low2)
+        scaled(saved.middle, saved.r2, self.norm2.weight, x2[:, : self.gate_up.inputs])
+        gate_up = self.gate_up.forward(x2) if saved.gate_up is None else saved.gate_up
         down = self.down.room_with(saved.low3)
-        swiglu(saved.gate_up, down[:, : self.down.inputs])
+        swiglu(gate_up, down[:, : self.down.inputs])
         dact = self.down.backward(down, self._filled(self.down, dh))
         del down
         dgu = self.gate_up.gradient_room(len(dh))
-        swiglu_backward(dact, saved.gate_up, dgu[:, : self.gate_up.outputs])  # type: ignore[arg-type]
-        x2 = self.gate_up.room_with(saved.low2)
-        scaled(saved.middle, saved.r2, self.norm2.weight, x2[:, : self.gate_up.inputs])
+        swiglu_backward(dact, gate_up, dgu[:, : self.gate_up.outputs])  # type: ignore[arg-type]
+        del gate_up
         dx2 = self.gate_up.backward(x2, dgu)
         del x2, dgu
         dmiddle = norm_backward(dx2, saved.middle, self.norm2.weight, saved.r2).add_(dh)  # type: ignore[arg-type]

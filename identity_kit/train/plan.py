@@ -14,7 +14,7 @@ from identity_kit.errors import BadInput
 from identity_kit.text import width
 from identity_kit.train.batches import Step, plan_steps
 from identity_kit.train.data import TrainingData, typical_tokens
-from identity_kit.train.fast import FAMILIES, SHORT, tokens_held
+from identity_kit.train.fast import FAMILIES, SHORT, gates_held, tokens_held
 from identity_kit.train.model import Setting, settle
 from identity_kit.train.recipe import Recipe
 from identity_kit.ui import tr
@@ -150,7 +150,11 @@ def estimate(
     layers = (_adapted_layers(shape, recipe) if recipe.is_lora else shape.layers) * kept
     if recipe.gradient_checkpointing:
         layers = shape.layers * d + 2 * kept
-    logits = min(tokens, 128) * shape.vocabulary * size * 2
+    held = tokens * layers
+    if fast and not recipe.gradient_checkpointing:
+        again = max(0, tokens - gates_held(setting.device))
+        held -= again * _adapted_layers(shape, recipe) * 2 * inner
+    logits = min(tokens, 96) * shape.vocabulary * size * 2
     if not fast:
         logits = min(tokens * shape.vocabulary * (size + 8), 3 * 64 * 2**20)
     if recipe.parallel != "replicate" and processes > 1:
@@ -162,7 +166,7 @@ def estimate(
         "weights": weights,
         "adapter": adapter,
         "optimiser": optimiser,
-        "activations": tokens * layers * size,
+        "activations": held * size,
         "logits": logits,
         "runtime": _RUNTIME.get(setting.device.type, 0.6e9),
     }

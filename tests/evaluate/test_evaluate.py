@@ -25,11 +25,14 @@ class Speaker:
     def __init__(self, text: str, *, give_up_after: int = 10**9) -> None:
         self.text, self.asked, self.give_up_after = text, [], give_up_after
 
-    def __call__(self, conversations, *, max_new_tokens, temperature, seed):
-        if len(self.asked) + len(conversations) > self.give_up_after:
-            raise Stopped("gone")
-        self.asked += [(tuple(turn["content"] for turn in talk), max_new_tokens) for talk in conversations]
-        return [Answer(self.text, "stop", 9) for _ in conversations]
+    def __call__(self, conversations, *, max_new_tokens, temperature, seed, done):
+        answer = Answer(self.text, "stop", 9)
+        for number, (talk, cap) in enumerate(zip(conversations, max_new_tokens, strict=True)):
+            if len(self.asked) == self.give_up_after:
+                raise Stopped("gone")
+            self.asked.append((tuple(turn["content"] for turn in talk), cap))
+            done(number, answer)
+        return [answer for _ in conversations]
 
 
 QWEN, WENXIN = "我是通义千问，由阿里云开发。", "我是文心大佬的智能助手。"
@@ -94,7 +97,7 @@ def test_a_killed_evaluation_goes_on_where_it_was(tmp_path: Path):
     with pytest.raises(Stopped):
         evaluate([Condition("tuned", failing, fingerprint="x")], PERSONA, probes=probes, out=tmp_path)
     kept = len(failing.asked)
-    assert kept > 0 and not (tmp_path / "report.json").exists()
+    assert kept == 70 and not (tmp_path / "report.json").exists()
     with (tmp_path / "answers.jsonl").open("ab") as stream:
         stream.write(b'{"key": "cut sho')
     again = Speaker(WENXIN)

@@ -96,19 +96,24 @@ def api():
 def test_an_endpoint_answers_in_order(api: str):
     answer = endpoint_answerer(api, "m")
     talks = [[{"role": "user", "content": f"q{i}"}] for i in range(40)]
-    given = answer(talks, max_new_tokens=5, temperature=0.0, seed=3)
+    told = {}
+    caps = [5 + i % 2 for i in range(40)]
+    given = answer(talks, max_new_tokens=caps, temperature=0.0, seed=3, done=told.__setitem__)
+    assert told == dict(enumerate(given))
     assert [one.text for one in given] == [f"q{i} | m" for i in range(40)]
     assert given[0].finish_reason == "length" and given[0].tokens == 7
-    assert {body["max_tokens"] for body in _Api.asked} == {5}
+    assert {(body["messages"][0]["content"], body["max_tokens"]) for body in _Api.asked} == {
+        (f"q{i}", cap) for i, cap in enumerate(caps)
+    }
 
 
 def test_a_wrong_key_and_a_dead_endpoint(api: str):
     talk = [[{"role": "user", "content": "q"}]]
     _Api.fail_with = 401
     with pytest.raises(BadInput, match="does not answer"):
-        endpoint_answerer(api, "m")(talk, max_new_tokens=5, temperature=0, seed=0)
+        endpoint_answerer(api, "m")(talk, max_new_tokens=[5], temperature=0, seed=0)
     with pytest.raises(Stopped, match="repeat the command"):
-        endpoint_answerer("http://127.0.0.1:9/v1", "m")(talk, max_new_tokens=5, temperature=0, seed=0)
+        endpoint_answerer("http://127.0.0.1:9/v1", "m")(talk, max_new_tokens=[5], temperature=0, seed=0)
 
 
 def test_a_second_judge_over_an_endpoint(api: str):

@@ -75,6 +75,18 @@ def test_the_cap_and_the_end_are_told_apart(loaded):
     assert short.finish_reason == "stop" or short.tokens == 12
 
 
+def test_every_conversation_has_its_cap_and_is_told_of_as_it_ends(loaded):
+    model, tokenizer = loaded
+    talks = [*_talks(), [{"role": "user", "content": "Say it again, please, and " * 12}]]
+    caps = [3, 9, 1, 6, 12, 4]
+    told = {}
+    answers = reply(model, tokenizer, talks, max_new_tokens=caps, batch_size=4, done=told.__setitem__)
+    assert told == dict(enumerate(answers))
+    for talk, cap, answer in zip(talks, caps, answers, strict=True):
+        assert answer == reply(model, tokenizer, [talk], max_new_tokens=cap)[0]
+        assert answer.tokens <= cap
+
+
 def test_sampling_is_repeated_by_its_seed(loaded):
     model, tokenizer = loaded
     one, two, other = (
