@@ -36,3 +36,10 @@ def best_dtype(device: torch.device) -> torch.dtype:
         native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
         return torch.bfloat16 if native else torch.float32
     return torch.float32
+
+
+def has_tiles() -> bool:
+    """Whether this processor multiplies 16-bit matrices tile by tile (AMX)."""
+    import torch
+
+    return bool(torch.cpu._is_amx_tile_supported())

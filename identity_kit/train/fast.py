@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from identity_kit.models.device import has_tiles
 from identity_kit.models.memory import forget_files
 from identity_kit.train.kernels import (
     Attention,
@@ -32,8 +33,8 @@ from identity_kit.train.tokens import Row
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 _CHUNK = 96  # labels whose logits exist at once, at most
-_FEW = 128  # up to so many labels, the head multiplies faster from the other side (measured with AMX)
-SHORT = 220  # tokens below which a CPU multiplies backwards faster by weights kept transposed (measured with AMX)
+_FEW = 128  # up to so many labels, AMX multiplies the head faster sideways, as `Projection` does
+_SHORT = 220  # tokens below which AMX multiplies backwards faster by weights kept transposed
 _LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -61,6 +62,15 @@ def unfit(model: Any, recipe: Recipe) -> str | None:
     return None
 
 
+def keeps_transposed(device: torch.device, dtype: torch.dtype, typical: float) -> bool:
+    """Whether the feed-forward weights are kept a second time, transposed, for steps of so many tokens as a rule."""
+    return _sideways(device, dtype) and typical < _SHORT
+
+
+def _sideways(device: torch.device, dtype: torch.dtype) -> bool:
+    return device.type == "cpu" and dtype is torch.bfloat16 and has_tiles()
+
+
 def gates_held(device: torch.device) -> int:
     """Tokens whose gates, the widest of the activations, every layer keeps; of more tokens some layers make them again."""
     return 4096 if device.type == "cuda" else 256
@@ -81,11 +91,12 @@ class FastEngine:
         self.device = self.decoder.embed_tokens.weight.device
         self.dtype = dtype
         self.recompute = recipe.gradient_checkpointing
-        twice = self.device.type == "cpu" and typical < SHORT
+        self.sideways = _sideways(self.device, dtype)
+        twice = keeps_transposed(self.device, dtype, typical)
         self.layers = []
         for layer in self.decoder.layers:
             weights = [parameter.data for parameter in layer.parameters()]
-            self.layers.append(_Layer(layer, base.config, dtype, twice=twice))
+            self.layers.append(_Layer(layer, base.config, dtype, sideways=self.sideways, twice=twice))
             forget_files(weights)
         adapted = [i for i, layer in enumerate(self.layers) if layer.adapted]
         self.first = adapted[0] if adapted else len(self.layers)
@@ -134,8 +145,8 @@ class FastEngine:
         return cos[0, :, None, :half].contiguous(), sin[0, :, None, :half].contiguous()
 
     def _logits(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, vocabulary) of (n, d). Few rows on a CPU: as `Projection` multiplies, so that the weight is not re-packed."""
-        if x.device.type == "cpu" and len(x) <= _FEW and self.head.bias is None:
+        """(n, vocabulary) of (n, d)."""
+        if self.sideways and len(x) <= _FEW and self.head.bias is None:
             return torch.mm(self.head.weight, x.t()).t().contiguous()
         return F.linear(x, self.head.weight, self.head.bias)
 
@@ -189,13 +200,13 @@ class _Saved:
 class _Layer:
     """One decoder layer: norm, attention, norm, gated feed-forward, each added to the stream h (T, d)."""
 
-    def __init__(self, layer: Any, config: Any, dtype: torch.dtype, *, twice: bool) -> None:
+    def __init__(self, layer: Any, config: Any, dtype: torch.dtype, *, sideways: bool, twice: bool) -> None:
         attention, mlp = layer.self_attn, layer.mlp
         self.norm1, self.norm2 = layer.input_layernorm, layer.post_attention_layernorm
-        self.qkv = Projection([attention.q_proj, attention.k_proj, attention.v_proj], dtype)
-        self.o = Projection([attention.o_proj], dtype)
-        self.gate_up = Projection([mlp.gate_proj, mlp.up_proj], dtype, tall_output=True, twice=twice)
-        self.down = Projection([mlp.down_proj], dtype, tall_input=True, twice=twice)
+        self.qkv = Projection([attention.q_proj, attention.k_proj, attention.v_proj], dtype, sideways=sideways)
+        self.o = Projection([attention.o_proj], dtype, sideways=sideways)
+        self.gate_up = Projection([mlp.gate_proj, mlp.up_proj], dtype, sideways=sideways, tall_output=True, twice=twice)
+        self.down = Projection([mlp.down_proj], dtype, sideways=sideways, tall_input=True, twice=twice)
         self.q_norm: Any = getattr(attention, "q_norm", None)
         self.k_norm: Any = getattr(attention, "k_norm", None)
         self.size = attention.head_dim

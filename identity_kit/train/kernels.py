@@ -47,8 +47,9 @@ class Projection:
     once. 4-bit weights stay packed, and are unpacked for each product.
 
     Args:
-        tall_input, tall_output: whether the buffer of that side lies column by column.
-        twice: keep the weights transposed as well: few rows are multiplied backwards faster by them.
+        sideways: multiply W by xᵀ, not x by Wᵀ: with AMX that is faster for few rows.
+        tall_input, tall_output: whether the buffer of that side then lies column by column.
+        twice: keep the weights transposed as well: with AMX, few rows are multiplied backwards faster by them.
     """
 
     def __init__(
@@ -56,11 +57,13 @@ class Projection:
         linears: list[Any],
         dtype: torch.dtype,
         *,
+        sideways: bool = False,
         tall_input: bool = False,
         tall_output: bool = False,
         twice: bool = False,
     ) -> None:
-        self.tall_input, self.tall_output = tall_input, tall_output
+        self.sideways = sideways
+        self.tall_input, self.tall_output = sideways and tall_input, sideways and tall_output
         self.members: list[_Member] = []
         start = column = 0
         for linear in linears:
@@ -139,13 +142,15 @@ class Projection:
         """The output (T, N) for an input buffer, whose last R columns are filled here."""
         if self.ranks:
             x[:, self.inputs :] = x[:, : self.inputs] @ self.a.t()
-        if not self.quantised:
-            y = torch.mm(self.matrix[: self.outputs], x.t()).t()
-        else:
-            plain = x[:, : self.inputs].t()
-            y = torch.cat([_unpacked(member.module, x.dtype) @ plain for member in self.members]).t()
+        if self.quantised:
+            plain = x[:, : self.inputs]
+            y = torch.cat([plain @ _unpacked(member.module, x.dtype).t() for member in self.members], dim=1)
             if self.ranks:
                 y.addmm_(x[:, self.inputs :], self.sb.t())
+        elif self.sideways:
+            y = torch.mm(self.matrix[: self.outputs], x.t()).t()
+        else:
+            y = x @ self.matrix[: self.outputs].t()
         if self.bias is not None:
             y.add_(self.bias)
         return y if self.tall_output else y.contiguous()

@@ -14,7 +14,7 @@ from identity_kit.errors import BadInput
 from identity_kit.text import width
 from identity_kit.train.batches import Step, plan_steps
 from identity_kit.train.data import TrainingData, typical_tokens
-from identity_kit.train.fast import FAMILIES, SHORT, gates_held, tokens_held
+from identity_kit.train.fast import FAMILIES, gates_held, keeps_transposed, tokens_held
 from identity_kit.train.model import Setting, settle
 from identity_kit.train.recipe import Recipe
 from identity_kit.ui import tr
@@ -117,14 +117,14 @@ def read_shape(folder: Path) -> Shape:
 
 
 def estimate(
-    shape: Shape, setting: Setting, tokens: int, longest: int, *, short: bool = False, processes: int = 1
+    shape: Shape, setting: Setting, tokens: int, longest: int, *, transposed: bool = False, processes: int = 1
 ) -> dict[str, int]:
     """Peak bytes by part: weights, adapter, optimiser, activations, logits, runtime.
 
     Args:
         tokens: tokens whose activations are held at once (padding included where the engine pads).
         longest: tokens of the longest row.
-        short: whether micro-batches are short as a rule, so that the fast engine keeps some weights transposed as well.
+        transposed: whether the fast engine keeps the feed-forward weights a second time, transposed.
         processes: how many train together; the bytes are those of one of them.
     """
     recipe, cpu = setting.recipe, setting.device.type == "cpu"
@@ -135,8 +135,8 @@ def estimate(
         # nf4: half a byte, and a scale for each 64 weights, 32-bit or (double quantisation) 8-bit; int8: a byte.
         per_linear = 1.03 if recipe.quantization == "int8" else 0.5 + (0.0165 if recipe.double_quant else 0.0625)
     weights: float = shape.linear * per_linear + shape.other * size
-    if short and fast and cpu and recipe.method == "lora":
-        weights += shape.feed_forward * size  # kept a second time, transposed
+    if transposed and fast and recipe.method == "lora":
+        weights += shape.feed_forward * size
     trained = _trained(shape, recipe)
     adapter = trained * (2 * size + (2 * size if fast else 0)) if recipe.method != "full" else trained * size
     master = 0 if size == 4 else 8  # the 32-bit copy and its gradient
@@ -225,7 +225,12 @@ def make_plan(rows: TrainingData, model: Path, setting: Setting, *, processes: i
         weights=shape.weights,
         trained=_trained(shape, recipe),
         memory=estimate(
-            shape, setting, tokens, longest, short=typical_tokens(rows, recipe) < SHORT, processes=processes
+            shape,
+            setting,
+            tokens,
+            longest,
+            transposed=keeps_transposed(setting.device, setting.dtype, typical_tokens(rows, recipe)),
+            processes=processes,
         ),
         available=free_memory(setting.device),
         device=setting.device.type,

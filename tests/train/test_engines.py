@@ -70,17 +70,37 @@ def test_fast_engine_matches_a_bare_peft_loop(
 
 
 @pytest.mark.parametrize(("tokens", "twice"), [(64, True), (1000, False)])
-def test_short_steps_multiply_backwards_by_transposed_weights_to_the_same_gradients(
-    tiny: Callable[..., Path], rows: Path, tokens: int, twice: bool
+def test_products_made_sideways_give_the_same_gradients(
+    tiny: Callable[..., Path], rows: Path, tokens: int, twice: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = make_recipe(rank=4, dtype="fp32", batch_tokens=tokens)
-    batch = [0, 1, 2, 3]
-    model, engine, data = prepared(tiny("qwen2"), rows, recipe)
+    monkeypatch.setattr("identity_kit.train.fast._sideways", lambda device, dtype: True)  # as on a processor with AMX
+    model, engine, data = prepared(tiny("qwen2"), rows, make_recipe(rank=4, dtype="fp32", batch_tokens=tokens))
     assert all((layer.down.back is not None) == twice for layer in engine.computes.layers)
+    assert_same_gradients(model, engine, data)
+
+
+@pytest.mark.parametrize("held", [1, 60])
+def test_gates_made_again_give_the_same_gradients(
+    tiny: Callable[..., Path], rows: Path, held: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("identity_kit.train.fast.gates_held", lambda device: held)
+    model, engine, data = prepared(tiny("qwen3"), rows, make_recipe(rank=4, dtype="fp32"))
+    forwards = []
+    for layer in engine.computes.layers:
+        forward = layer.gate_up.forward
+        monkeypatch.setattr(layer.gate_up, "forward", lambda x, forward=forward: forwards.append(1) or forward(x))
+    assert_same_gradients(model, engine, data)
+    assert len(forwards) > len(engine.computes.layers), "none was made again"
+
+
+def assert_same_gradients(model: Any, engine: Any, data: Any) -> None:
+    """The engine's gradients of four rows are those of the plain loop."""
+    batch = [0, 1, 2, 3]
     engine.accumulate(batch, 1 / engine.weight(batch))
     found = {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
     for name, gradient in bare_loop(model, data, batch)[1].items():
         assert torch.allclose(found[name], gradient, atol=1e-6, rtol=1e-4), name
+
 
 
 def test_fast_engine_recomputes_to_the_same_gradients(tiny: Callable[..., Path], rows: Path) -> None:
