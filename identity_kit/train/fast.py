@@ -73,7 +73,7 @@ def _sideways(device: torch.device, dtype: torch.dtype) -> bool:
 
 def gates_held(device: torch.device) -> int:
     """Tokens whose gates, the widest of the activations, every layer keeps; of more tokens some layers make them again."""
-    return 4096 if device.type == "cuda" else 256
+    return 4096 if device.type == "cuda" else 192
 
 
 def tokens_held(device: torch.device) -> int:
@@ -165,7 +165,8 @@ class FastEngine:
             end = min(start + size, len(h))
             here = (at >= start) & (at < end)
             row, label, share = at[here] - start, target[here], weight[here]
-            p = torch.softmax(self._logits(normed[start:end]), dim=1)
+            p = self._logits(normed[start:end])
+            p = torch.softmax(p, dim=1, out=p if p.device.type == "cpu" else None)
             picked = p[row, label].float()
             total -= (share * picked.clamp_min(torch.finfo(torch.float32).tiny).log()).sum()
             if batch.shared:
@@ -238,7 +239,7 @@ class _Layer:
         if where is not None:
             owner = owner[where]
         context = self.o.room(len(owner))
-        context[:, : self.o.inputs] = _rows(attention.out, owner)
+        context[:, : self.o.inputs] = _rows(attention.take(), owner)
         middle = self.o.forward(context).add_(h if where is None else h[where])
         x2 = self.gate_up.room(len(middle))
         r2 = norm(middle, self.norm2.weight, self.norm2.variance_epsilon, x2[:, : self.gate_up.inputs])

@@ -266,6 +266,13 @@ class Attention:
         self.p = torch.softmax(scores, dim=-1)
         self.out = torch.bmm(self.p, v.view(self.flat[1])).view(q.shape)
 
+    def take(self) -> torch.Tensor:
+        """The output (b, heads, l, e), to be had once: it is kept only where the backward pass needs it."""
+        out = self.out
+        if self.written_out:
+            del self.out
+        return out
+
     def backward(self, dout: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The gradients of q, k and v from that of the output (b, heads, l, e)."""
         if not self.written_out:

@@ -39,22 +39,27 @@ class _Group:
             if not self.sharded:
                 parameter.data = value.view(part.shape)
                 parameter.grad = grad.view(part.shape)
-        alike = first.dtype is torch.float32
-        self.master = self.values if alike else self.values.float()
-        self.master_grad = self.grads if alike else torch.zeros_like(self.master)
+        self.master = self.values if first.dtype is torch.float32 else self.values.float()
+        self.masters: list[torch.Tensor] = []  # parts of `master`, as the update sees them
+        self.master_grad = self.grads  # in 32 bits from `pull` to `push`
 
     def pull(self) -> None:
-        """Bring the gradients to where the update reads them."""
+        """Bring the gradients to where the update reads them, in 32 bits."""
         if self.sharded:
             for parameter, grad in zip(self.parameters, self.grads.split(self.sizes), strict=True):
                 if parameter.grad is not None:
                     grad.copy_(_held(parameter.grad).flatten())
                 parameter.grad = None
-        if self.master_grad is not self.grads:
-            self.master_grad.copy_(self.grads)
+        self.master_grad = self.grads.float()
+        parts = self.master_grad.split([master.numel() for master in self.masters])
+        for master, part in zip(self.masters, parts, strict=True):
+            master.grad = part.view(master.shape)
 
     def push(self) -> None:
         """Bring the masters to where the model reads its weights."""
+        self.master_grad = self.grads
+        for master in self.masters:
+            master.grad = None
         if self.master is not self.values:
             self.values.copy_(self.master)
         if self.sharded:
@@ -188,16 +193,13 @@ def _make(recipe: Recipe, groups: list[_Group]) -> Any:
     whole = recipe.optimizer != "adafactor"  # Adafactor factors matrices: it needs the parameters' shapes
     settings = []
     for group in groups:
-        masters = []
         start = 0
         for parameter in [None] if whole else group.parameters:
             size = group.master.numel() if parameter is None else parameter.numel()
             shape = (size,) if parameter is None else tuple(parameter.shape)
-            master = group.master[start : start + size].view(shape).detach().requires_grad_(True)
-            master.grad = group.master_grad[start : start + size].view(shape)
-            masters.append(master)
+            group.masters.append(group.master[start : start + size].view(shape).detach().requires_grad_(True))
             start += size
-        settings.append({"params": masters, "lr": recipe.learning_rate * group.ratio})
+        settings.append({"params": group.masters, "lr": recipe.learning_rate * group.ratio})
     common: dict[str, Any] = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
     name = recipe.optimizer
     if name == "adamw":

@@ -154,7 +154,7 @@ def estimate(
     if fast and not recipe.gradient_checkpointing:
         again = max(0, tokens - gates_held(setting.device))
         held -= again * _adapted_layers(shape, recipe) * 2 * inner
-    logits = min(tokens, 96) * shape.vocabulary * size * 2
+    logits = min(tokens, 96) * shape.vocabulary * size
     if not fast:
         logits = min(tokens * shape.vocabulary * (size + 8), 3 * 64 * 2**20)
     if recipe.parallel != "replicate" and processes > 1:
