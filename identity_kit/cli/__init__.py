@@ -10,6 +10,7 @@ import argparse
 import importlib
 import os
 import sys
+import time
 from collections.abc import Sequence
 
 from identity_kit import ui
@@ -97,11 +98,21 @@ def _settle_libraries() -> None:
 
 
 def _others_at_work() -> bool:
-    """Whether a processor was nearly taken up over the last minute; where no load is told, so it is taken to be."""
+    """Whether another program takes up a processor; where the system does not tell, it is taken to be so.
+
+    The load of the last minute holds what has ended since, such as our own installation, so a high one is looked into.
+    """
     try:
-        return os.getloadavg()[0] >= 0.8
+        return os.getloadavg()[0] >= 0.8 and sum(_running() > 1 for _ in range(5)) >= 3
     except (AttributeError, OSError):
         return True
+
+
+def _running() -> int:
+    """How many tasks of the machine run or could run a moment from now, this one among them."""
+    time.sleep(0.01)
+    with open("/proc/loadavg", encoding="ascii") as stream:
+        return int(stream.read().split()[3].partition("/")[0])
 
 
 class _Parser(argparse.ArgumentParser):

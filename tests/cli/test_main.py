@@ -60,8 +60,12 @@ def test_models_list_and_doctor_speak_json(idkit):
     assert {"what", "state", "found", "fix"} <= set(findings[0])
 
 
-@pytest.mark.parametrize(("load", "policy"), [(0.1, None), (1.3, "passive"), (None, "passive")])
-def test_threads_sleep_while_they_wait_where_others_are_at_work(load, policy, monkeypatch):
+@pytest.mark.parametrize(
+    ("load", "running", "policy"),
+    [(0.1, 3, None), (1.3, 3, "passive"), (1.3, 1, None), (None, 1, "passive")],
+    ids=["quiet", "at work", "was at work", "not told"],
+)
+def test_threads_sleep_while_they_wait_where_others_are_at_work(load, running, policy, monkeypatch):
     from identity_kit import cli
 
     def told():
@@ -70,6 +74,7 @@ def test_threads_sleep_while_they_wait_where_others_are_at_work(load, policy, mo
         return (load, 0.0, 0.0)
 
     monkeypatch.setattr(cli.os, "getloadavg", told)
+    monkeypatch.setattr(cli, "_running", lambda: running)
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     cli._settle_libraries()
     assert os.environ.get("OMP_WAIT_POLICY") == policy
