@@ -70,8 +70,8 @@ class GenerateSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     identity: int = Field(default=1000, ge=0)
-    contrast: int = Field(default=500, ge=0)
-    rehearsal: int = Field(default=150, ge=0)
+    contrast: int = Field(default=420, ge=0)
+    rehearsal: int = Field(default=230, ge=0)
     domain: int | None = Field(default=None, ge=0)
     seed: int = 0
     languages: tuple[TextLanguage, ...] | None = None
