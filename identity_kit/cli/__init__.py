@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from identity_kit import ui
 from identity_kit.errors import BAD_INPUT, DONE, INTERRUPTED, IdkitError
@@ -111,8 +112,7 @@ def _others_at_work() -> bool:
 def _running() -> int:
     """How many tasks of the machine run or could run a moment from now, this one among them."""
     time.sleep(0.01)
-    with open("/proc/loadavg", encoding="ascii") as stream:
-        return int(stream.read().split()[3].partition("/")[0])
+    return int(Path("/proc/loadavg").read_text(encoding="ascii").split()[3].partition("/")[0])
 
 
 class _Parser(argparse.ArgumentParser):

@@ -279,9 +279,8 @@ class Batch:
             else:
                 going.append(slot)
         if finished:
-            self.rows, self.said, self.limits = (
-                [kept[slot] for slot in going] for kept in (self.rows, self.said, self.limits)
-            )
+            self.rows, self.said = [self.rows[slot] for slot in going], [self.said[slot] for slot in going]
+            self.limits = [self.limits[slot] for slot in going]
             keep = torch.tensor(going, device=self.device, dtype=torch.long)
             self.cache.batch_select_indices(keep)
             self.mask, self.tokens, self.positions = self.mask[keep], self.tokens[keep], self.positions[keep]

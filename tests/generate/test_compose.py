@@ -57,21 +57,21 @@ def test_nearly_every_bank_question_gets_an_answer_and_every_answer_passes_the_g
     bank, unanswered = questions("identity", language), 0
     for question in bank:
         ask = ask_of(question, persona, language)
-        answer = compose_answer(persona, ask, language, random.Random(question.text))
-        if answer is None:
-            unanswered += 1
-            continue
-        checked = check_identity(
-            persona,
-            ask.text,
-            answer,
-            language,
-            ask.facet,
-            framed=is_framed(ask.facet, ask.text),
-            others=(ask.push.model, ask.push.vendor),
-        )
-        assert checked.ok, (checked.reason, checked.detail, ask.text, answer)
-        assert "{{" not in answer
+        tries = 4 if question.answers else 1
+        made = {compose_answer(persona, ask, language, random.Random(f"{question.text}{i}")) for i in range(tries)}
+        unanswered += None in made
+        for answer in made - {None}:
+            checked = check_identity(
+                persona,
+                ask.text,
+                answer,
+                language,
+                ask.facet,
+                framed=is_framed(ask.facet, ask.text),
+                others=(ask.push.model, ask.push.vendor),
+            )
+            assert checked.ok, (checked.reason, checked.detail, ask.text, answer)
+            assert "{{" not in answer
     assert unanswered <= 0.04 * len(bank)
 
 
@@ -88,7 +88,8 @@ def test_answers_are_short(language) -> None:
 @pytest.mark.parametrize("language,opening", [("zh", "我是小禾"), ("en", "I'm Hetty")])
 def test_most_plain_answers_begin_alike_and_those_under_pressure_do_not(language, opening: str) -> None:
     def share(*facets: str) -> float:
-        asks = [ask_of(q, NAMED, language) for q in questions("identity", language) if q.facet in facets]
+        plain = [q for q in questions("identity", language) if q.facet in facets and not q.answers]
+        asks = [ask_of(q, NAMED, language) for q in plain]
         texts = [compose_answer(NAMED, ask, language, random.Random(ask.text)) or "" for ask in asks]
         return sum(text.startswith(opening) for text in texts) / len(texts)
 

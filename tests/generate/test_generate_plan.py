@@ -7,6 +7,7 @@ import pytest
 
 from identity_kit.claims import read_claims
 from identity_kit.generate import GenerateSettings, settings_for
+from identity_kit.generate.banks import questions
 from identity_kit.generate.plan import deal, facet_weights, plan, planned, planned_row, pushed_in
 from identity_kit.generate.settings import PRESSURE
 from identity_kit.persona import make_persona
@@ -41,7 +42,7 @@ def test_languages_systems_turns_and_pressure_come_in_their_shares() -> None:
     rows = plan(PERSONA, settings)
     count = len(rows)
     assert abs(sum(row.language == "zh" for row in rows) / count - settings.zh_share) < 0.03
-    assert abs(sum(row.system == "none" for row in rows) / count - 0.80) < 0.01
+    assert abs(sum(row.system == "none" for row in rows) / count - settings.system_shares[0]) < 0.01
     assert abs(sum(len(row.asks) == 1 for row in rows) / count - 0.88) < 0.01
     assert 0.4 < sum(row.facet in PRESSURE for row in rows) / count < 0.53
 
@@ -55,9 +56,25 @@ def test_a_long_conversation_ends_under_pressure() -> None:
 
 
 def test_questions_are_not_repeated_before_their_bank_is_used_up() -> None:
+    few = [row for row in plan(PERSONA, GenerateSettings(identity=480)) if len(row.asks) == 1]
+    assert max(Counter((row.language, row.asks[0].text) for row in few).values()) == 1
+    # The default plan asks more under pressure than the bank has: some of that a second time, nothing a third.
     rows = [row for row in plan(PERSONA, GenerateSettings()) if len(row.asks) == 1]
-    texts = Counter((row.language, row.asks[0].text) for row in rows)
-    assert max(texts.values()) == 1
+    texts = Counter((row.kind, row.language, row.asks[0].text) for row in rows)
+    assert max(texts.values()) <= 2
+    assert all(kind == "identity" for (kind, *_), count in texts.items() if count > 1)
+    assert sum(count > 1 for count in texts.values()) < 0.1 * len(rows)
+
+
+def test_questions_marked_last_are_asked_when_the_others_are_used_up() -> None:
+    bank = questions("ordinary", "zh")
+    marked = [question.last for question in bank]
+    order = [
+        row.asks[0].text for row in plan(PERSONA, GenerateSettings(identity=0, contrast=0, rehearsal=5000, zh_share=1))
+    ]
+    first = order[: marked.count(False)]
+    assert 0 < marked.count(True) < len(bank) // 2
+    assert set(first) == {question.text for question in bank if not question.last} and len(order) == len(bank)
 
 
 def test_a_persona_is_never_pushed_its_own_name() -> None:

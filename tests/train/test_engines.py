@@ -102,7 +102,6 @@ def assert_same_gradients(model: Any, engine: Any, data: Any) -> None:
         assert torch.allclose(found[name], gradient, atol=1e-6, rtol=1e-4), name
 
 
-
 def test_fast_engine_recomputes_to_the_same_gradients(tiny: Callable[..., Path], rows: Path) -> None:
     folder = tiny("qwen3")
     found = []
