@@ -28,10 +28,8 @@ Finished = tuple[int, list[int], bool]
 """(which conversation, the answer's token ids, whether it ended by itself)"""
 
 REFILL = 4  # waiting rows join when a fourth of the batch is free: each joining copies the cache once
-_ALIKE, _ALIKE_TOKENS = (
-    1.4,
-    2,
-)  # a prompt is read with shorter ones if it has at most so many times their tokens, and a few
+# A prompt is read together with shorter ones if it has at most so many times their tokens, and a few more.
+_ALIKE, _ALIKE_TOKENS = 1.4, 2
 WORTH_PACKING = 16  # conversations from which on laying out the weights anew is sooner earned back
 
 

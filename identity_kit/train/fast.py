@@ -160,7 +160,8 @@ class FastEngine:
         order = torch.argsort(batch.target_at)
         at, target, weight = batch.target_at[order], batch.target[order], batch.target_weight[order].float()
         whole = torch.zeros(len(h), device=h.device).index_add_(0, at, weight)
-        size = math.ceil(len(h) / math.ceil(len(h) / _CHUNK))
+        turns = max(1, math.ceil(len(h) / _CHUNK))
+        size = max(1, math.ceil(len(h) / turns))
         for start in range(0, len(h), size):
             end = min(start + size, len(h))
             here = (at >= start) & (at < end)
