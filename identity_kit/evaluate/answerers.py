@@ -86,18 +86,16 @@ def endpoint_answerer(
     The answerer raises Stopped when the endpoint stays out of reach or refuses; answers already given are kept.
     """
 
-    def answer(
+    def answer(conversations: Sequence[Turns], **options: Any) -> list[Answer]:
+        return asyncio.run(_ask_all(conversations, **options))
+
+    async def _ask_all(
         conversations: Sequence[Turns],
         *,
         max_new_tokens: Sequence[int],
         temperature: float,
         seed: int,
         done: Done | None = None,
-    ) -> list[Answer]:
-        return asyncio.run(_ask_all(conversations, max_new_tokens, temperature, seed, done))
-
-    async def _ask_all(
-        conversations: Sequence[Turns], caps: Sequence[int], temperature: float, seed: int, done: Done | None
     ) -> list[Answer]:
         import openai
 
@@ -109,7 +107,7 @@ def endpoint_answerer(
                     given = await client.chat.completions.create(
                         model=model,
                         messages=list(turns),  # type: ignore[arg-type]
-                        max_tokens=caps[number],
+                        max_tokens=max_new_tokens[number],
                         temperature=temperature,
                         seed=seed,
                     )

@@ -155,6 +155,8 @@ def estimate(
         again = max(0, tokens - gates_held(setting.device))
         held -= again * _adapted_layers(shape, recipe) * 2 * inner
     logits = min(tokens, 96) * shape.vocabulary * size
+    if not cpu:
+        logits *= 2  # on a CPU they become probabilities in place
     if not fast:
         logits = min(tokens * shape.vocabulary * (size + 8), 3 * 64 * 2**20)
     if recipe.parallel != "replicate" and processes > 1:
