@@ -121,7 +121,7 @@ def test_where_answers_are_free_stand_ins_for_refused_rows_are_asked_ahead(tmp_p
     settings = GenerateSettings(identity=0, contrast=100, rehearsal=0)
     files, asked = [], []
     for name, prices in (("free", {"price_in": 0.0, "price_out": 0.0}), ("paid", {"price_in": 1.0, "price_out": 1.0})):
-        with Loopback() as server:
+        with Loopback(latency=0.05) as server:  # so that what was asked ahead has arrived when the last row is there
             server.faults = lambda _: (
                 "refusal" if len(server.seen[-1].body["messages"][-1]["content"]) % 3 == 0 else "ok"
             )
