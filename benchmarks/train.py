@@ -1,17 +1,23 @@
 """Training speed and memory, side by side with other trainers in one run.
 
     python benchmarks/train.py --trl PYTHON [--llamafactory PYTHON] [--model embedded:qwen2.5-coder-0.5b] [--repeat 2]
+    python benchmarks/train.py --gpu --trl PYTHON [--limit 8]
 
 Every trainer gets the same 91 short rows, the same template, LoRA of rank 16 on all linears, 8 rows a step, one epoch, in
 a process of its own; they take turns. PYTHON is the interpreter of an environment where that trainer is installed.
-Tokens are the rows' real ones, counted once for all. Prints one table and, with --json FILE, keeps the figures. With a
-CUDA GPU, `--gpu` measures a 7B shape in 4 bits with random weights instead.
+Tokens are the rows' real ones, counted once for all. Prints one table and, with --json FILE, keeps the figures.
+
+With `--gpu`: Qwen2.5-7B's shape with random weights, nf4 with double quantisation, 64 rows of 512 tokens, one row a step;
+TRL as it comes and without its gradient checkpointing. With `--limit`, idkit once more with so many GB of the card's memory,
+of which half a GB is left to CUDA's context.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import multiprocessing
 import os
 import random
 import statistics
@@ -19,6 +25,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +45,9 @@ ANSWERS = {
     ),
 }
 SETTINGS = {"rank": 16, "alpha": 32, "batch_size": 8, "epochs": 1, "learning_rate": 2e-4, "seed": 42}
+LONG = 512  # tokens of a row on a GPU
+WARM = 8  # steps on a GPU that are not counted: kernels are loaded and memory is set up in them
+CONTEXT = 0.5e9  # bytes that CUDA's context takes beside what torch counts
 
 
 def write_rows(path: Path, zh: int = 55, en: int = 36) -> None:
@@ -52,17 +63,43 @@ def write_rows(path: Path, zh: int = 55, en: int = 36) -> None:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
-def measure_ours(rows: Path, model: Path, work: Path, options: argparse.Namespace) -> dict[str, float]:
+def write_long_rows(path: Path, tokenizer: Path, count: int = 64) -> None:
+    """Rows of more than LONG tokens, which every trainer cuts: questions of the bank, one after another, as an answer."""
+    from transformers import AutoTokenizer
+
+    chance, chat = random.Random(3), AutoTokenizer.from_pretrained(tokenizer)
+    bank = [
+        json.loads(line)["text"]
+        for name in ("zh", "en")
+        for line in (ROOT / "data" / "questions" / f"identity.{name}.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+
+    def row(texts: list[str]) -> list[dict[str, str]]:
+        return [{"role": "user", "content": texts[0]}, {"role": "assistant", "content": " ".join(texts[1:])}]
+
+    with path.open("w", encoding="utf-8") as out:
+        for _ in range(count):
+            texts = chance.sample(bank, 2)
+            while len(chat.apply_chat_template(row(texts), tokenize=True, return_dict=True)["input_ids"]) <= LONG:
+                texts.append(chance.choice(bank))
+            out.write(json.dumps({"messages": row(texts)}, ensure_ascii=False) + "\n")
+
+
+def measure_ours(rows: Path, model: Path, work: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Our trainer as it comes."""
     from identity_kit.train import make_recipe, train
 
-    recipe = make_recipe(**SETTINGS, default_system="template", save_every=10**6, method=options.method)
+    recipe = make_recipe(
+        **SETTINGS, default_system="template", save_every=10**6, method=options.method, max_length=LONG
+    )
     result = train(rows, model, work / "run", recipe, progress=False)
-    return {"seconds": result.seconds, "peak": result.peak_memory_bytes}
+    log = (work / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    steps = [json.loads(line)["seconds"] for line in log if "seconds" in line]
+    return {"steps": steps, "peak": result.peak_memory_bytes}
 
 
-def measure_trl(rows: Path, model: Path, work: Path, options: argparse.Namespace) -> dict[str, float]:
-    """TRL's SFTTrainer at its defaults, in bf16."""
+def measure_trl(rows: Path, model: Path, work: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """TRL's SFTTrainer at its defaults, in bf16; but for gradient checkpointing where the options say so."""
     import torch
     from datasets import load_dataset
     from peft import LoraConfig
@@ -91,6 +128,8 @@ def measure_trl(rows: Path, model: Path, work: Path, options: argparse.Namespace
         logging_steps=1000,
         disable_tqdm=True,
         model_init_kwargs=load,
+        max_length=LONG,
+        **({"gradient_checkpointing": False} if options.keep_activations else {}),
     )
     lora = LoraConfig(
         r=SETTINGS["rank"], lora_alpha=SETTINGS["alpha"], target_modules="all-linear", task_type="CAUSAL_LM"
@@ -100,7 +139,11 @@ def measure_trl(rows: Path, model: Path, work: Path, options: argparse.Namespace
     clock, times = _clock()
     trainer.add_callback(clock)
     trainer.train()
-    return {"seconds": times[-1] - times[0], "peak": _peak()}
+    return {"steps": _differences(times), "peak": _peak()}
+
+
+def _differences(times: list[float]) -> list[float]:
+    return [after - before for before, after in itertools.pairwise(times)]
 
 
 def _clock() -> tuple[Any, list[float]]:
@@ -121,7 +164,7 @@ def _clock() -> tuple[Any, list[float]]:
     return Clock(), times
 
 
-def measure_llamafactory(rows: Path, model: Path, work: Path, options: argparse.Namespace) -> dict[str, float]:
+def measure_llamafactory(rows: Path, model: Path, work: Path, options: argparse.Namespace) -> dict[str, Any]:
     """LLaMA-Factory's sft at its defaults, in bf16, on the same rows as ShareGPT messages."""
     import torch
     from llamafactory.train.tuner import run_exp
@@ -152,7 +195,7 @@ def measure_llamafactory(rows: Path, model: Path, work: Path, options: argparse.
     }
     clock, times = _clock()
     run_exp(arguments, callbacks=[clock])
-    return {"seconds": times[-1] - times[0], "peak": _peak()}
+    return {"steps": _differences(times), "peak": _peak()}
 
 
 MEASURES = {"idkit": measure_ours, "trl": measure_trl, "llamafactory": measure_llamafactory}
@@ -181,14 +224,15 @@ def matmul_peak() -> float:
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    a, b = (torch.randn(shape, device=device).bfloat16() for shape in ((1024, 4864), (4864, 1024)))
+    n, k = (8192, 8192) if device == "cuda" else (1024, 4864)
+    a, b = (torch.randn(shape, device=device).bfloat16() for shape in ((n, k), (k, n)))
     best = 0.0
     for _ in range(30):
         began = time.perf_counter()
         a @ b
         if device == "cuda":
             torch.cuda.synchronize()
-        best = max(best, 2 * 1024 * 1024 * 4864 / (time.perf_counter() - began))
+        best = max(best, 2 * n * n * k / (time.perf_counter() - began))
     return best
 
 
@@ -207,32 +251,38 @@ def useful_flops(model: Path, rows: Path) -> tuple[int, float]:
 
 
 def make_7b(folder: Path, tokenizer: Path) -> None:
-    """A 7B-shaped model with random weights, for speed and memory on a GPU."""
+    """Qwen2.5-7B's shape with random weights, for speed and memory on a GPU."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     config = AutoConfig.for_model(
-        "llama",
-        hidden_size=4096,
-        intermediate_size=14336,
-        num_hidden_layers=32,
-        num_attention_heads=32,
-        num_key_value_heads=8,
-        vocab_size=151936,
+        "qwen2",
+        hidden_size=3584,
+        intermediate_size=18944,
+        num_hidden_layers=28,
+        num_attention_heads=28,
+        num_key_value_heads=4,
+        vocab_size=152064,
+        tie_word_embeddings=False,
+        dtype="bfloat16",
     )
     torch.set_default_dtype(torch.bfloat16)
-    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    with torch.device("cuda"):
+        model = AutoModelForCausalLM.from_config(config)
+    model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(tokenizer).save_pretrained(folder)
 
 
-def child(arguments: list[str]) -> None:
+def child(arguments: str) -> None:
     """Measure one trainer in this process and print its figures as the last line."""
-    parser = argparse.ArgumentParser()
-    for name in ("trainer", "rows", "model", "work", "method"):
-        parser.add_argument(name)
-    parser.add_argument("batch_size", type=int)
-    options = parser.parse_args(arguments)
+    options = argparse.Namespace(**json.loads(arguments))
     SETTINGS["batch_size"] = options.batch_size
+    if options.limit:
+        import torch
+
+        torch.cuda.set_per_process_memory_fraction(
+            (options.limit * 1e9 - CONTEXT) / torch.cuda.get_device_properties(0).total_memory
+        )
     figures = MEASURES[options.trainer](Path(options.rows), Path(options.model), Path(options.work), options)
     print("\n" + json.dumps(figures))
 
@@ -241,46 +291,78 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trl", metavar="PYTHON")
     parser.add_argument("--llamafactory", metavar="PYTHON")
-    parser.add_argument("--model", default="embedded:qwen2.5-coder-0.5b")
+    parser.add_argument(
+        "--model", default="embedded:qwen2.5-coder-0.5b", help="with --gpu, its tokenizer alone is used"
+    )
     parser.add_argument("--repeat", type=int, default=2)
     parser.add_argument("--gpu", action="store_true")
+    parser.add_argument("--limit", type=float, metavar="GB")
+    parser.add_argument("--work", type=Path, help="where rows and the random model are made, and kept")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
 
     from identity_kit.models.resolve import hf_folder
 
     pythons = {"idkit": sys.executable, "trl": options.trl, "llamafactory": options.llamafactory}
+    trainers: dict[str, dict[str, Any]] = {
+        name: {"trainer": name, "python": python} for name, python in pythons.items() if python
+    }
     model, method = hf_folder(options.model), "lora"
     with tempfile.TemporaryDirectory() as temporary:
-        work = Path(temporary)
-        write_rows(work / "rows.jsonl")
+        work = options.work or Path(temporary)
+        work.mkdir(parents=True, exist_ok=True)
+        rows = work / "rows.jsonl"
         if options.gpu:
-            make_7b(work / "7b", model)
+            write_long_rows(rows, model)
+            if not (work / "7b" / "tokenizer.json").is_file():
+                _in_a_process(make_7b, work / "7b", model)
             model, method = work / "7b", "qlora"
             SETTINGS["batch_size"] = 1
-        tokens, flops = useful_flops(model, work / "rows.jsonl")
-        peak = matmul_peak()
-        runs: dict[str, list[dict[str, float]]] = {name: [] for name, python in pythons.items() if python}
+            if options.limit:
+                limited = {**trainers["idkit"], "limit": options.limit}
+                trainers = {"idkit": trainers["idkit"], f"idkit in {options.limit:g} GB": limited, **trainers}
+            if options.trl:
+                trainers["trl, no checkpointing"] = {**trainers["trl"], "keep_activations": True}
+        else:
+            write_rows(rows)
+        common = {"rows": str(rows), "model": str(model), "method": method, "batch_size": SETTINGS["batch_size"]}
+        common.update(limit=None, keep_activations=False)
+        tokens, flops = useful_flops(model, rows)
+        peak = _in_a_process(matmul_peak)
+        runs: dict[str, list[dict[str, Any]]] = {name: [] for name in trainers}
         for _ in range(options.repeat):
-            for name in runs:
-                runs[name].append(_run(str(pythons[name]), name, work, model, method))
+            for name, trainer in trainers.items():
+                found = _run(name, {**common, **trainer}, work, WARM if options.gpu else 0)
+                runs[name] += [found] if found else []
     _report(runs, tokens, flops, peak, options.json)
 
 
-def _run(python: str, name: str, work: Path, model: Path, method: str) -> dict[str, float]:
+def _in_a_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What the function returns, called in a process of its own: what it leaves on the GPU goes with it."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def _run(name: str, task: dict[str, Any], work: Path, warm: int) -> dict[str, Any] | None:
     with tempfile.TemporaryDirectory(dir=work) as own:
-        command = [python, __file__, "child", name, str(work / "rows.jsonl"), str(model), own, method]
-        command.append(str(SETTINGS["batch_size"]))
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false"}
+        command = [task.pop("python"), __file__, "child", json.dumps({**task, "work": own})]
+        paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        environment = {**os.environ, "PYTHONPATH": paths, "TOKENIZERS_PARALLELISM": "false"}
+        environment["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"  # less memory for all
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
-            sys.exit(f"{name} failed:\n{done.stderr[-3000:]}")
+            print(f"{name} failed:\n{done.stderr[-3000:]}", file=sys.stderr)
+            return None
         figures = json.loads(done.stdout.strip().splitlines()[-1])
-        print(f"{name}: {figures['seconds']:.1f} s, {figures['peak'] / 1e9:.2f} GB", file=sys.stderr)
-        return figures
+    steps = figures["steps"]
+    seconds = sum(steps[warm:]) * len(steps) / (len(steps) - warm)
+    print(f"{name}: {seconds:.1f} s, {figures['peak'] / 1e9:.2f} GB", file=sys.stderr)
+    return {**figures, "seconds": seconds}
 
 
-def _report(runs: dict[str, list[dict[str, float]]], tokens: int, flops: float, peak: float, to: Path | None) -> None:
+def _report(runs: dict[str, list[dict[str, Any]]], tokens: int, flops: float, peak: float, to: Path | None) -> None:
+    if not runs["idkit"]:
+        sys.exit(1)
     ours = statistics.median(run["seconds"] for run in runs["idkit"])
     memory = max(run["peak"] for run in runs["idkit"])
     print(f"{tokens} tokens an epoch; matmul peak {peak / 1e9:.0f} GFLOP/s")
@@ -288,6 +370,9 @@ def _report(runs: dict[str, list[dict[str, float]]], tokens: int, flops: float, 
     print("|---|---|---|---|---|---|")
     table = {}
     for name, found in runs.items():
+        if not found:
+            print(f"| {name} | failed | | | | |")
+            continue
         seconds = statistics.median(run["seconds"] for run in found)
         most = max(run["peak"] for run in found)
         share = flops / seconds / peak
@@ -296,12 +381,13 @@ def _report(runs: dict[str, list[dict[str, float]]], tokens: int, flops: float, 
             f"| {memory / most:.2f} × | {share:.0%} |"
         )
         table[name] = {"tokens_per_second": tokens / seconds, "peak_bytes": most, "matmul_share": share}
+        table[name]["steps"] = [run["steps"] for run in found]
     if to:
         to.write_text(json.dumps({"tokens": tokens, "matmul_flops": peak, "trainers": table}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["child"]:
-        child(sys.argv[2:])
+        child(sys.argv[2])
     else:
         main()

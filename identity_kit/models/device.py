@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,15 +12,18 @@ if TYPE_CHECKING:
 # Shapes whose compiled matrix products are kept, by oneDNN and by torch's layer above it. Rows of every length make new
 # ones at each step, and at the default of 1024 both come to gigabytes. Read when they first multiply.
 _KEPT_PRODUCTS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "1"}
+# Steps of every length leave holes in a GPU's memory that no later tensor fits; segments that grow leave few.
+_GROWING_SEGMENTS = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"} if sys.platform == "linux" else {}
 
 
 def best_device() -> torch.device:
     """The first CUDA GPU, else Apple's MPS, else the CPU."""
-    for variable, count in _KEPT_PRODUCTS.items():
-        os.environ.setdefault(variable, count)
+    for variable, value in {**_KEPT_PRODUCTS, **_GROWING_SEGMENTS}.items():
+        os.environ.setdefault(variable, value)
     import torch
 
     if torch.cuda.is_available():
+        torch.backends.cuda.enable_cudnn_sdp(False)  # plans anew for each length, a millisecond a layer
         return torch.device("cuda")
     if torch.backends.mps.is_available():
         return torch.device("mps")

@@ -27,12 +27,12 @@ from identity_kit.train.kernels import (
     swiglu,
     swiglu_backward,
 )
+from identity_kit.train.memory import room_left
 from identity_kit.train.packing import Pack, pack, split
 from identity_kit.train.recipe import Recipe
 from identity_kit.train.tokens import Row
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
-_CHUNK = 96  # labels whose logits exist at once, at most
 _FEW = 128  # up to so many labels, AMX multiplies the head faster sideways, as `Projection` does
 _SHORT = 220  # tokens below which AMX multiplies backwards faster by weights kept transposed
 _LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -71,14 +71,22 @@ def _sideways(device: torch.device, dtype: torch.dtype) -> bool:
     return device.type == "cpu" and dtype is torch.bfloat16 and has_tiles()
 
 
-def gates_held(device: torch.device) -> int:
-    """Tokens whose gates, the widest of the activations, every layer keeps; of more tokens some layers make them again."""
-    return 4096 if device.type == "cuda" else 192
+def gates_kept(tokens: int) -> float:
+    """The share of the layers that keep their gates, the widest of the activations, on a CPU; the others make them again.
+
+    Those of more than 192 tokens cost more memory than time.
+    """
+    return min(1.0, 192 / tokens)
 
 
 def tokens_held(device: torch.device) -> int:
     """Tokens whose activations are held at once; a longer row is held all the same."""
     return 4096 if device.type == "cuda" else 512
+
+
+def labels_held(device: torch.device) -> int:
+    """Labels whose logits exist at once, at most."""
+    return 256 if device.type == "cuda" else 96
 
 
 class FastEngine:
@@ -100,7 +108,7 @@ class FastEngine:
             forget_files(weights)
         adapted = [i for i, layer in enumerate(self.layers) if layer.adapted]
         self.first = adapted[0] if adapted else len(self.layers)
-        self.budget = tokens_held(self.device)
+        self.each, self.fixed = self._needs()
 
     def refresh(self) -> None:
         """Take over the adapters' present values."""
@@ -111,21 +119,36 @@ class FastEngine:
     def accumulate(self, rows: Sequence[Row], scale: float) -> torch.Tensor:
         """The sum of cross-entropies over the labels of `rows` (a scalar tensor, fp32); adds its gradient × `scale`."""
         total = torch.zeros((), dtype=torch.float32, device=self.device)
-        for group in split(rows, self.budget):
-            total += self._group(pack(group, self.device), scale)
+        room, held = 0, tokens_held(self.device)
+        if self.device.type == "cuda":
+            room = room_left(self.device)
+            held = min(held, max(1, (room - self.fixed) // self.each))
+        for group in split(rows, held):
+            total += self._group(pack(group, self.device), scale, room)
         return total
 
-    def _group(self, batch: Pack, scale: float) -> torch.Tensor:
+    def _needs(self) -> tuple[int, int]:
+        """Bytes that each token of a step on a GPU takes, without gates, and those that the step takes besides."""
+        layer, size = self.layers[-1], self.dtype.itemsize
+        d, wide, qkv = layer.qkv.inputs, layer.gate_up.outputs, layer.qkv.outputs
+        kept = 3 * d + 2 * qkv
+        layers = len(self.layers) - self.first
+        every = (layers * d + kept if self.recompute else layers * kept) + 4 * wide
+        logits = 2 * labels_held(self.device) * self.head.weight.shape[0]
+        return every * size, max(logits, *(p.unpacked for p in layer.projections)) * size
+
+    def _group(self, batch: Pack, scale: float, room: int) -> torch.Tensor:
         h = F.embedding(batch.ids, self.decoder.embed_tokens.weight)
         angles = self._angles(batch, h)
         last = len(self.layers) - 1
-        share = min(1.0, gates_held(self.device) / len(h))
+        share = self._gates_kept(len(h), room)
         kept: list[Any] = []
         for i, layer in enumerate(self.layers):
             where = batch.where if i == last else None
             entry = h
             h, saved = layer.forward(h, batch, angles, where)
-            if int((i + 1) * share) == int(i * share):
+            at = i - self.first
+            if int((at + 1) * share) == int(at * share):
                 saved.gate_up = None
             kept.append((entry, saved if i >= self.first and not self.recompute else None))
             del saved
@@ -138,6 +161,14 @@ class FastEngine:
             dh = self.layers[i].backward(dh, entry, saved, batch, angles, where, needs_input=i > self.first)
             del saved
         return loss
+
+    def _gates_kept(self, tokens: int, room: int) -> float:
+        """The share of the layers that keep their gates: on a GPU, as many as it has room for."""
+        if self.device.type != "cuda":
+            return gates_kept(tokens)
+        layers = len(self.layers) - self.first
+        gates = layers * self.layers[-1].gate_up.outputs * self.dtype.itemsize * tokens
+        return min(1.0, max(0.0, (room - self.fixed - self.each * tokens) / gates)) if gates else 1.0
 
     def _angles(self, batch: Pack, h: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         cos, sin = self.decoder.rotary_emb(h[None], batch.positions[None])
@@ -157,22 +188,21 @@ class FastEngine:
         r = norm(h, final.weight, final.variance_epsilon, normed)
         gradient = torch.empty_like(normed)
         total = torch.zeros((), dtype=torch.float32, device=h.device)
-        order = torch.argsort(batch.target_at)
-        at, target, weight = batch.target_at[order], batch.target[order], batch.target_weight[order].float()
-        whole = torch.zeros(len(h), device=h.device).index_add_(0, at, weight)
-        turns = max(1, math.ceil(len(h) / _CHUNK))
+        weight = batch.target_weight.float()
+        whole = torch.zeros(len(h), device=h.device).index_add_(0, batch.target_at, weight)
+        turns = max(1, math.ceil(len(h) / labels_held(self.device)))
         size = max(1, math.ceil(len(h) / turns))
         for start in range(0, len(h), size):
             end = min(start + size, len(h))
-            here = (at >= start) & (at < end)
-            row, label, share = at[here] - start, target[here], weight[here]
+            here = slice(batch.starts[start], batch.starts[end])
+            row, label, share = batch.target_at[here] - start, batch.target[here], weight[here]
             p = self._logits(normed[start:end])
             p = torch.softmax(p, dim=1, out=p if p.device.type == "cpu" else None)
             picked = p[row, label].float()
             total -= (share * picked.clamp_min(torch.finfo(torch.float32).tiny).log()).sum()
             if batch.shared:
                 p.mul_(whole[start:end, None].to(p.dtype))
-            p.index_put_((row, label), -share.to(p.dtype), accumulate=True)
+            p.index_put_((row, label), p[row, label] - share.to(p.dtype))  # each (row, label) is there once
             torch.mm(p, self.head.weight, out=gradient[start:end])
         gradient.mul_(scale)
         return total, norm_backward(gradient, h, final.weight, r)
@@ -182,16 +212,18 @@ class FastEngine:
 class _Saved:
     """What a layer's backward pass needs of its forward pass.
 
-    The inputs of three projections (norms and the gated product) are made again from it, which takes little time; kept
-    is what the adapters' A made of them: low1 of qkv, low2 of gate and up, low3 of down. `gate_up` is None where it is
-    made again too.
+    The inputs of the projections (norms, what attention mixed, the gated product) are made again from it, which takes
+    little time; kept is what the adapters' A made of them: low1 of qkv, low0 of o, low2 of gate and up, low3 of down.
+    `context`, the input of o, is kept where attention does not keep its output itself. `gate_up` is None where it is made
+    again too.
     """
 
     low1: torch.Tensor
     r1: torch.Tensor
     qkv: torch.Tensor | None
     attention: Attention
-    context: torch.Tensor
+    context: torch.Tensor | None
+    low0: torch.Tensor
     middle: torch.Tensor
     low2: torch.Tensor
     r2: torch.Tensor
@@ -236,9 +268,7 @@ class _Layer:
         r1 = norm(h, self.norm1.weight, self.norm1.variance_epsilon, x1[:, : self.qkv.inputs])
         qkv = self.qkv.forward(x1)
         attention = self._attend(qkv, batch, angles)
-        owner = batch.owners(self.heads)
-        if where is not None:
-            owner = owner[where]
+        owner = self._owner(batch, where)
         context = self.o.room(len(owner))
         context[:, : self.o.inputs] = _rows(attention.take(), owner)
         middle = self.o.forward(context).add_(h if where is None else h[where])
@@ -250,7 +280,7 @@ class _Layer:
         out = self.down.forward(down).add_(middle)
         saved = _Saved(
             low1=self.qkv.low(x1), r1=r1, qkv=qkv if self.q_norm is not None else None, attention=attention,
-            context=context, middle=middle, low2=self.gate_up.low(x2), r2=r2, gate_up=gate_up, low3=self.down.low(down),
+            context=context if attention.written_out else None, low0=self.o.low(context), middle=middle, low2=self.gate_up.low(x2), r2=r2, gate_up=gate_up, low3=self.down.low(down),
         )  # fmt: skip
         return out, saved
 
@@ -279,7 +309,11 @@ class _Layer:
         dx2 = self.gate_up.backward(x2, dgu)
         del x2, dgu
         dmiddle = norm_backward(dx2, saved.middle, self.norm2.weight, saved.r2).add_(dh)  # type: ignore[arg-type]
-        dcontext = self.o.backward(saved.context, self._filled(self.o, dmiddle))
+        context = saved.context
+        if context is None:
+            context = self.o.room_with(saved.low0)
+            context[:, : self.o.inputs] = _rows(saved.attention.out, self._owner(batch, where))
+        dcontext = self.o.backward(context, self._filled(self.o, dmiddle))
         dqkv = self._attend_backward(dcontext, saved, batch, angles, where)  # type: ignore[arg-type]
         x1 = self.qkv.room_with(saved.low1)
         scaled(h, saved.r1, self.norm1.weight, x1[:, : self.qkv.inputs])
@@ -293,6 +327,11 @@ class _Layer:
         room = projection.gradient_room(len(dy))
         room[:, : projection.outputs] = dy
         return room
+
+    def _owner(self, batch: Pack, where: torch.Tensor | None) -> torch.Tensor:
+        """Where the heads of each node stand among those of the rows (T, heads), or of the nodes `where` alone."""
+        owner = batch.owners(self.heads)
+        return owner if where is None else owner[where]
 
     def _heads(self, qkv: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         q, k, v = qkv.split([self.q_width, self.kv_width, self.kv_width], dim=1)
@@ -323,7 +362,7 @@ class _Layer:
         owner = batch.owners(self.heads)
         shape = saved.attention.q.shape
         dmixed = dcontext.new_zeros(shape.numel() // self.size, self.size)
-        dmixed.index_copy_(0, (owner if where is None else owner[where]).reshape(-1), dcontext.view(-1, self.size))
+        dmixed.index_copy_(0, self._owner(batch, where).reshape(-1), dcontext.view(-1, self.size))
         grads = saved.attention.backward(dmixed.view(shape))
         # A shared node's queries count once, at its owner; its keys and values gather from every row.
         dq = _rows(grads[0], owner).view(len(owner), -1, self.size)

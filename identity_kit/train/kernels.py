@@ -107,6 +107,11 @@ class Projection:
             self.bias = torch.cat([part.detach().to(dtype) for part in parts])
         self.refresh()
 
+    @property
+    def unpacked(self) -> int:
+        """Weights of the largest linear that a product unpacks; 0 where none are packed."""
+        return max(member.width for member in self.members) * self.inputs if self.quantised else 0
+
     def refresh(self) -> None:
         """Take over the adapters' present values."""
         for member in self.adapted:
@@ -144,7 +149,9 @@ class Projection:
             x[:, self.inputs :] = x[:, : self.inputs] @ self.a.t()
         if self.quantised:
             plain = x[:, : self.inputs]
-            y = torch.cat([plain @ _unpacked(member.module, x.dtype).t() for member in self.members], dim=1)
+            y = torch.empty(len(x), self.outputs, dtype=x.dtype, device=x.device)
+            for member in self.members:
+                torch.mm(plain, _unpacked(member.module, x.dtype).t(), out=y[:, member.rows])
             if self.ranks:
                 y.addmm_(x[:, self.inputs :], self.sb.t())
         elif self.sideways:

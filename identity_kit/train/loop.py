@@ -280,7 +280,7 @@ class _Loop:
         """One optimiser step: the mean loss over its labels, and the gradient's norm before clipping.
 
         Raises:
-            Stopped: one of them is no number; the weights are as they were.
+            Stopped: one of them is no number, or a GPU's memory did not do; the weights are as they were.
         """
         weight = sum(self.engine.weight(batch) for batch in step)
         # Sharing averages gradients over the processes by itself; those of replicas are added up here.

@@ -33,6 +33,14 @@ class PeakMemory:
         return _peak_of_process()
 
 
+def room_left(device: torch.device) -> int:
+    """Bytes of a GPU that this process may still take: free ones, and those that torch holds without using them."""
+    free, total = torch.cuda.mem_get_info(device)
+    reserved = torch.cuda.memory_reserved(device)
+    allowed = int(torch.cuda.get_per_process_memory_fraction(device.index) * total) - reserved
+    return min(free, allowed) + reserved - torch.cuda.memory_allocated(device)
+
+
 def _peak_of_process() -> int:
     try:
         import resource

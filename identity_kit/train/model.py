@@ -88,6 +88,8 @@ def load_base(folder: Path, setting: Setting) -> Any:
         raise _unreadable(folder, error) from error
     if recipe.method != "qlora":
         model = model.to(setting.device)  # type: ignore[arg-type]
+    if setting.device.type == "cuda":
+        torch.cuda.empty_cache()  # what loading left there
     model.config.use_cache = False
     for parameter in model.parameters():
         parameter.requires_grad_(False)

@@ -6,6 +6,7 @@ all rows, and its gradient is the sum over them. Nothing of a row reaches anothe
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -24,7 +25,9 @@ class Pack:
         owner: (tokens,) for each node a place in the flattened `path` where it stands.
         shared: whether any node serves several rows.
         where: (w,) the nodes that predict a label, in order.
-        target, target_at, target_weight: (labels,) each distinct label, its index into `where`, how many rows have it.
+        target, target_at, target_weight: (labels,) each distinct label, its index into `where`, how many rows have it;
+            in the order of `where`.
+        starts: for each of `where` which label is its first, and at the end how many labels there are.
     """
 
     ids: torch.Tensor
@@ -36,6 +39,7 @@ class Pack:
     target: torch.Tensor
     target_at: torch.Tensor
     target_weight: torch.Tensor
+    starts: list[int]
     _cache: dict[tuple[str, int], torch.Tensor] = field(default_factory=dict, repr=False)
 
     def places(self, heads: int) -> torch.Tensor:
@@ -87,6 +91,8 @@ def pack(rows: Sequence[Row], device: torch.device) -> Pack:
         paths.append(path + [0] * (longest - len(path)))
     where = sorted({node for node, _ in labels})
     index = {node: i for i, node in enumerate(where)}
+    found = sorted(labels, key=lambda label: label[0])
+    at = [index[node] for node, _ in found]
 
     def tensor(values: Sequence[object]) -> torch.Tensor:
         return torch.tensor(values, dtype=torch.long, device=device)
@@ -98,9 +104,10 @@ def pack(rows: Sequence[Row], device: torch.device) -> Pack:
         owner=tensor(owner),
         shared=visits > len(ids),
         where=tensor(where),
-        target=tensor([label for _, label in labels]),
-        target_at=tensor([index[node] for node, _ in labels]),
-        target_weight=tensor(list(labels.values())),
+        target=tensor([token for _, token in found]),
+        target_at=tensor(at),
+        target_weight=tensor([labels[label] for label in found]),
+        starts=[bisect.bisect_left(at, i) for i in range(len(where) + 1)],
     )
 
 

@@ -14,13 +14,14 @@ from identity_kit.errors import BadInput
 from identity_kit.text import width
 from identity_kit.train.batches import Step, plan_steps
 from identity_kit.train.data import TrainingData, typical_tokens
-from identity_kit.train.fast import FAMILIES, gates_held, keeps_transposed, tokens_held
+from identity_kit.train.fast import FAMILIES, gates_kept, keeps_transposed, labels_held, tokens_held
+from identity_kit.train.memory import room_left
 from identity_kit.train.model import Setting, settle
 from identity_kit.train.recipe import Recipe
 from identity_kit.ui import tr
 
 _STATE_BYTES = {"adamw": 8, "paged_adamw32bit": 8, "adafactor": 4, "sgd": 4, "lion8bit": 1, "paged_lion8bit": 1}
-_RUNTIME = {"cpu": 0.6e9, "cuda": 0.7e9}  # libraries, tokenizer and context, measured
+_RUNTIME = {"cpu": 0.6e9, "cuda": 0.15e9}  # libraries and tokenizer; of a GPU, workspaces and holes
 _ATTENTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 
@@ -117,7 +118,14 @@ def read_shape(folder: Path) -> Shape:
 
 
 def estimate(
-    shape: Shape, setting: Setting, tokens: int, longest: int, *, transposed: bool = False, processes: int = 1
+    shape: Shape,
+    setting: Setting,
+    tokens: int,
+    longest: int,
+    *,
+    transposed: bool = False,
+    processes: int = 1,
+    gates: float = 1.0,
 ) -> dict[str, int]:
     """Peak bytes by part: weights, adapter, optimiser, activations, logits, runtime.
 
@@ -126,6 +134,7 @@ def estimate(
         longest: tokens of the longest row.
         transposed: whether the fast engine keeps the feed-forward weights a second time, transposed.
         processes: how many train together; the bytes are those of one of them.
+        gates: the share of the layers that keep their gates on a GPU, where the fast engine may make them again.
     """
     recipe, cpu = setting.recipe, setting.device.type == "cpu"
     size = 4 if setting.dtype is torch.float32 else 2
@@ -139,7 +148,7 @@ def estimate(
         weights += shape.feed_forward * size
     trained = _trained(shape, recipe)
     adapter = trained * (2 * size + (2 * size if fast else 0)) if recipe.method != "full" else trained * size
-    master = 0 if size == 4 else 8  # the 32-bit copy and its gradient
+    master = 0 if size == 4 else 4  # the 32-bit copy
     optimiser = trained * (master + _STATE_BYTES.get(recipe.optimizer, 2))
     d, inner = shape.hidden, shape.inner
     kept = 5 * d + 2 * shape.qkv + 3 * inner + min(longest, 640) * shape.heads * (2 if cpu else 0)
@@ -152,13 +161,17 @@ def estimate(
         layers = shape.layers * d + 2 * kept
     held = tokens * layers
     if fast and not recipe.gradient_checkpointing:
-        again = max(0, tokens - gates_held(setting.device))
-        held -= again * _adapted_layers(shape, recipe) * 2 * inner
-    logits = min(tokens, 96) * shape.vocabulary * size
+        share = gates_kept(tokens) if cpu else gates
+        held -= int((1 - share) * tokens * _adapted_layers(shape, recipe) * 2 * inner)
+    logits = min(tokens, labels_held(setting.device)) * shape.vocabulary * size
     if not cpu:
         logits *= 2  # on a CPU they become probabilities in place
     if not fast:
         logits = min(tokens * shape.vocabulary * (size + 8), 3 * 64 * 2**20)
+    if fast and not cpu:  # what one layer's backward pass takes, where that is more than the logits take
+        unpacked = inner * d if recipe.method == "qlora" else 0
+        held += max(0, tokens * 8 * inner + unpacked - logits // size)
+    held = max(held, trained * master // size)  # the update comes after them: the gradient in 32 bits
     if recipe.parallel != "replicate" and processes > 1:
         # A part of everything, and whole for their turn: what lies outside the layers, and two layers.
         weights = weights / processes + (shape.other + 2 * shape.linear / shape.layers) * size
@@ -197,7 +210,7 @@ def _trained(shape: Shape, recipe: Recipe) -> int:
 def free_memory(device: torch.device) -> int:
     """Bytes that the device has free: of a GPU, or of the system and of the container that this process is in."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        return room_left(device)
     import psutil
 
     free = int(psutil.virtual_memory().available)
@@ -214,6 +227,14 @@ def make_plan(rows: TrainingData, model: Path, setting: Setting, *, processes: i
     steps = plan_steps(lengths, recipe, processes=processes)
     shape = read_shape(model)
     tokens, longest = _in_flight(steps, rows, shape, setting)
+    transposed = keeps_transposed(setting.device, setting.dtype, typical_tokens(rows, recipe))
+    memory = estimate(shape, setting, tokens, longest, transposed=transposed, processes=processes)
+    available = free_memory(setting.device)
+    if setting.device.type == "cuda" and _is_fast(shape, recipe) and sum(memory.values()) > available:
+        # It takes the rows of a step in parts and keeps fewer gates, until it fits: at the least, one row and no gates.
+        least = estimate(shape, setting, longest, longest, processes=processes, gates=0.0)
+        spare = int(0.95 * available) - sum(least.values())
+        memory = {**least, "activations": least["activations"] + max(0, spare)}
     seen = sum(len(batch) for step in steps for batch in step)
     return Plan(
         rows=len(rows.rows),
@@ -226,15 +247,8 @@ def make_plan(rows: TrainingData, model: Path, setting: Setting, *, processes: i
         dropped=rows.dropped,
         weights=shape.weights,
         trained=_trained(shape, recipe),
-        memory=estimate(
-            shape,
-            setting,
-            tokens,
-            longest,
-            transposed=keeps_transposed(setting.device, setting.dtype, typical_tokens(rows, recipe)),
-            processes=processes,
-        ),
-        available=free_memory(setting.device),
+        memory=memory,
+        available=available,
         device=setting.device.type,
         dtype=str(setting.dtype).removeprefix("torch."),
         method=recipe.method,

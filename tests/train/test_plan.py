@@ -80,7 +80,8 @@ def test_recipes_fit_the_card_they_are_for(recipe: str, model: str, gigabytes: i
     parts = planning.estimate(
         shape_of(model, tmp_path), on_gpu, tokens, settings.max_length, processes=2 if shared else 1
     )
-    assert sum(parts.values()) < gigabytes * 0.97e9, {k: f"{v / 1e9:.2f}" for k, v in parts.items()}
+    context = 0.5e9  # CUDA's own
+    assert sum(parts.values()) + context < gigabytes * 0.97e9, {k: f"{v / 1e9:.2f}" for k, v in parts.items()}
 
 
 def test_parameters_are_counted_as_published(tmp_path: Path) -> None:
