@@ -21,7 +21,7 @@ from identity_kit.train.recipe import Recipe
 from identity_kit.ui import tr
 
 _STATE_BYTES = {"adamw": 8, "paged_adamw32bit": 8, "adafactor": 4, "sgd": 4, "lion8bit": 1, "paged_lion8bit": 1}
-_RUNTIME = {"cpu": 0.6e9, "cuda": 0.15e9}  # libraries and tokenizer; of a GPU, workspaces and holes
+_RUNTIME = {"cpu": 0.6e9, "cuda": 0.2e9}  # libraries and tokenizer; of a GPU, workspaces and holes
 _ATTENTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 

@@ -27,7 +27,14 @@ def test_qlora_learns_and_goes_on_where_it_was_killed(
     tiny: Callable[..., Path], rows: Path, tmp_path: Path, quantization: str
 ) -> None:
     model = tiny("qwen3", **WIDE)
-    settings = {"method": "qlora", "quantization": quantization, "dtype": "bf16", "epochs": 10, "save_every": 5}
+    settings = {
+        "method": "qlora",
+        "quantization": quantization,
+        "dtype": "bf16",
+        "epochs": 10,
+        "save_every": 5,
+        "learning_rate": 1e-3,
+    }
     straight = start(rows, model, tmp_path / "straight", gpu=True, **settings)
     words = straight.communicate(timeout=300)[1]
     assert straight.returncode == 0, words
