@@ -119,9 +119,8 @@ class FastEngine:
     def accumulate(self, rows: Sequence[Row], scale: float) -> torch.Tensor:
         """The sum of cross-entropies over the labels of `rows` (a scalar tensor, fp32); adds its gradient × `scale`."""
         total = torch.zeros((), dtype=torch.float32, device=self.device)
-        room, held = 0, tokens_held(self.device)
-        if self.device.type == "cuda":
-            room = room_left(self.device)
+        room, held = room_left(self.device), tokens_held(self.device)
+        if room is not None:
             held = min(held, max(1, (room - self.fixed) // self.each))
         for group in split(rows, held):
             total += self._group(pack(group, self.device), scale, room)
@@ -137,7 +136,7 @@ class FastEngine:
         logits = 2 * labels_held(self.device) * self.head.weight.shape[0]
         return every * size, max(logits, *(p.unpacked for p in layer.projections)) * size
 
-    def _group(self, batch: Pack, scale: float, room: int) -> torch.Tensor:
+    def _group(self, batch: Pack, scale: float, room: int | None) -> torch.Tensor:
         h = F.embedding(batch.ids, self.decoder.embed_tokens.weight)
         angles = self._angles(batch, h)
         last = len(self.layers) - 1
@@ -162,9 +161,9 @@ class FastEngine:
             del saved
         return loss
 
-    def _gates_kept(self, tokens: int, room: int) -> float:
+    def _gates_kept(self, tokens: int, room: int | None) -> float:
         """The share of the layers that keep their gates: on a GPU, as many as it has room for."""
-        if self.device.type != "cuda":
+        if room is None:
             return gates_kept(tokens)
         layers = len(self.layers) - self.first
         gates = layers * self.layers[-1].gate_up.outputs * self.dtype.itemsize * tokens

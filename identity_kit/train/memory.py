@@ -33,8 +33,13 @@ class PeakMemory:
         return _peak_of_process()
 
 
-def room_left(device: torch.device) -> int:
-    """Bytes of a GPU that this process may still take: free ones, and those that torch holds without using them."""
+def room_left(device: torch.device) -> int | None:
+    """Bytes of a GPU that this process may still take: free ones, and those that torch holds without using them.
+
+    None for other devices, where memory is not asked for again and again.
+    """
+    if device.type != "cuda":
+        return None
     free, total = torch.cuda.mem_get_info(device)
     reserved = torch.cuda.memory_reserved(device)
     allowed = int(torch.cuda.get_per_process_memory_fraction(device.index) * total) - reserved

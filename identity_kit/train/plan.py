@@ -209,10 +209,11 @@ def _trained(shape: Shape, recipe: Recipe) -> int:
 
 def free_memory(device: torch.device) -> int:
     """Bytes that the device has free: of a GPU, or of the system and of the container that this process is in."""
-    if device.type == "cuda":
-        return room_left(device)
     import psutil
 
+    room = room_left(device)
+    if room is not None:
+        return room
     free = int(psutil.virtual_memory().available)
     limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
     with contextlib.suppress(OSError, ValueError):  # no container, or none with a limit

@@ -93,6 +93,33 @@ def test_gates_made_again_give_the_same_gradients(
     assert len(forwards) > len(engine.computes.layers), "none was made again"
 
 
+@pytest.mark.parametrize(("whole", "gates"), [(False, 0.0), (True, 1.1)])
+def test_a_gpu_with_little_room_gives_the_same_gradients(
+    tiny: Callable[..., Path], rows: Path, whole: bool, gates: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, engine, data = prepared(tiny("qwen3"), rows, make_recipe(rank=4, dtype="fp32"))
+    fast, lengths = engine.computes, [len(row) for row in data.rows[:4]]
+    tokens = sum(lengths) if whole else max(lengths)
+    wide = len(fast.layers) * fast.layers[0].gate_up.outputs * 4
+    room = fast.fixed + int(tokens * (fast.each + gates * wide))
+    assert fast._gates_kept(tokens, room) == pytest.approx(min(1.0, gates), abs=1e-3)
+    monkeypatch.setattr("identity_kit.train.fast.room_left", lambda device: room)
+    groups, forwards = [], []
+    group, forward = fast._group, fast.layers[0].gate_up.forward
+    monkeypatch.setattr(fast, "_group", lambda batch, *rest: groups.append(batch) or group(batch, *rest))
+    monkeypatch.setattr(fast.layers[0].gate_up, "forward", lambda x: forwards.append(x) or forward(x))
+    assert_same_gradients(model, engine, data)
+    assert (len(groups) == 1) == whole
+    assert (len(forwards) == len(groups)) == (gates > 1)
+
+
+def test_attention_that_keeps_its_output_gives_the_same_gradients(
+    tiny: Callable[..., Path], rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("identity_kit.train.kernels._SHORT", 0)  # as on a GPU
+    assert_same_gradients(*prepared(tiny("qwen3"), rows, make_recipe(rank=4, dtype="fp32")))
+
+
 def assert_same_gradients(model: Any, engine: Any, data: Any) -> None:
     """The engine's gradients of four rows are those of the plain loop."""
     batch = [0, 1, 2, 3]

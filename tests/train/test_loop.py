@@ -140,6 +140,26 @@ def test_a_loss_that_is_no_number_stops_with_the_checkpoint_kept(
     assert not (out / "adapter").exists()
 
 
+def test_a_gpu_that_runs_out_of_memory_stops_with_the_checkpoint_kept(
+    tiny: Callable[..., Path], rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from identity_kit.train.fast import FastEngine
+
+    steps: list[int] = []
+    accumulate = FastEngine.accumulate
+
+    def until_the_third(self: FastEngine, *arguments: Any) -> Any:
+        steps.append(1)
+        if len(steps) == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return accumulate(self, *arguments)
+
+    monkeypatch.setattr(FastEngine, "accumulate", until_the_third)
+    with pytest.raises(Stopped, match=r"step 3 .*gradient_checkpointing"):
+        train(rows, tiny(), tmp_path / "run", make_recipe(**BASE, epochs=3, save_every=1))
+    assert (tmp_path / "run" / "checkpoints" / "step-000002").is_dir()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="file size limits are a thing of Unix")
 def test_a_full_disk_stops_cleanly(tiny: Callable[..., Path], rows: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"

@@ -132,6 +132,23 @@ def test_what_does_not_fit_is_refused_with_the_nearest_setting_that_does(
         planning.check_fits(replace(planned, available=1000), data, folder, recipe, CPU)
 
 
+def test_a_gpu_takes_less_at_once_before_a_run_is_refused(
+    tiny: Callable[..., Path], rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny("qwen2", num_hidden_layers=8)
+    recipe = make_recipe(rank=4, dtype="bf16", batch_size=16)
+    setting = Setting(torch.device("cuda"), torch.bfloat16, recipe, ())
+    data = load_data(rows, load_tokenizer(folder, recipe), recipe)
+    free = 10**12
+    monkeypatch.setattr(planning, "free_memory", lambda device: free)
+    most = planning.make_plan(data, folder, setting)
+    free = most.total - 1
+    less = planning.make_plan(data, folder, setting)
+    assert less.fits and less.memory["activations"] < most.memory["activations"]
+    free = less.total - most.memory["activations"]
+    assert not planning.make_plan(data, folder, setting).fits
+
+
 @pytest.mark.slow
 def test_the_estimate_is_near_the_measured_peak(tmp_path: Path) -> None:
     """The embedded 0.5B on this machine's CPU, from a bare process."""
