@@ -288,8 +288,17 @@ class _Loop:
         sums = torch.zeros(2, dtype=torch.float64, device=self.team.device)  # the loss; who was told to stop
         turns = self.team.turns(step)
         self.optimiser.begin_step(len(turns))
-        for batch in turns:
-            sums[0] += self.engine.accumulate(batch, scale)
+        try:
+            for batch in turns:
+                sums[0] += self.engine.accumulate(batch, scale)
+        except torch.OutOfMemoryError:
+            raise Stopped(
+                tr(f"第 {self.done + 1} 步显存不够", f"step {self.done + 1} ran out of the GPU's memory"),
+                fix=tr(
+                    "减小 max_length，或加 --set gradient_checkpointing=true，重新训练",
+                    "train again with a smaller max_length, or with --set gradient_checkpointing=true",
+                ),
+            ) from None
         sums[1] = self.stop_requested is not None
         if self.team.device.type == "cpu":
             give_back_memory(spare=_SPARE)
