@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,21 +97,56 @@ def reply(
     replies: list[Reply | None] = [None] * len(prompts)
     batch = Batch(model, tokenizer, temperature=temperature, seed=seed)
     many = packed_linears(model, rows=batch_size) if len(prompts) >= WORTH_PACKING else nullcontext()
-    with torch.inference_mode(), many:
+
+    def together() -> Iterator[Finished]:
         while waiting or batch.rows:
             room = batch_size - len(batch.rows)
-            finished = []
             if waiting and (not batch.rows or (batch.can_grow and room >= batch_size // REFILL)):
                 chosen = [waiting.popleft() for _ in range(min(room, len(waiting)))]
-                finished += batch.admit(chosen, [prompts[i] for i in chosen], [limits[i] for i in chosen])
-            finished += batch.step()
-            for i, ids, ended in finished:
-                text = tokenizer.decode(ids, skip_special_tokens=True).strip()
-                answer = replies[i] = Reply(text=text, finish_reason="stop" if ended else "length", tokens=len(ids))
-                if done:
-                    done(i, answer)
+                yield from batch.admit(chosen, [prompts[i] for i in chosen], [limits[i] for i in chosen])
+            yield from batch.step()
+
+    def one_by_one() -> Iterator[Finished]:
+        torch.manual_seed(seed)
+        for i in waiting:
+            ids = _generated(model, prompts[i], limits[i], batch.ends, batch.pad, temperature)
+            yield i, ids, ids[-1] in batch.ends
+
+    with torch.inference_mode(), many:
+        for i, ids, ended in one_by_one() if _has_virtual_tokens(model) else together():
+            text = tokenizer.decode(ids, skip_special_tokens=True).strip()
+            answer = replies[i] = Reply(text=text, finish_reason="stop" if ended else "length", tokens=len(ids))
+            if done:
+                done(i, answer)
     give_back_memory()
     return [answer for answer in replies if answer is not None]
+
+
+def _has_virtual_tokens(model: Any) -> bool:
+    """Whether an adapter puts trained tokens before what the model reads, as peft does within `generate` alone."""
+    return any(config.is_prompt_learning for config in getattr(model, "peft_config", {}).values())
+
+
+def _generated(
+    model: Any, prompt: list[int], limit: int, ends: set[int], pad: int | None, temperature: float
+) -> list[int]:
+    """The tokens of one answer, its end token included."""
+    import torch
+
+    ids = torch.tensor([prompt], device=model.device)
+    sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+    if temperature > 0:
+        sampling = {"do_sample": True, "temperature": temperature, "top_p": 1.0, "top_k": 0}
+    said = model.generate(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=limit,
+        eos_token_id=sorted(ends),
+        pad_token_id=pad,
+        use_cache=True,
+        **sampling,
+    )
+    return said[0, len(prompt) :].tolist()
 
 
 def prompt_ids(tokenizer: Any, turns: Turns) -> list[int]:

@@ -235,6 +235,32 @@ def test_every_method_trains(tiny: Callable[..., Path], rows: Path, tmp_path: Pa
     assert any(result.adapter.glob("*.safetensors"))
 
 
+@pytest.mark.parametrize("method", ["prompt", "prefix"])
+def test_virtual_tokens_are_there_when_probes_are_asked(
+    tiny: Callable[..., Path], tmp_path: Path, method: str
+) -> None:
+    from identity_kit.models.decode import load_model, prompt_ids, reply
+    from identity_kit.train.watch import Score, Watch
+
+    folder, out = tiny(), tmp_path / "run"
+    data = [conversation(("user", "hi"), ("assistant", "Wenxin"))] * 4
+    recipe = make_recipe(**{**BASE, "method": method, "epochs": 3, "virtual_tokens": 8, "learning_rate": 0.3})
+    watch = Watch(("hi",), [], lambda answers: Score(held=0.0, bleed=0.0), max_new_tokens=8)
+    train(data, folder, out, recipe, watch=watch)
+    looks = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines() if "probes" in line]
+    # Token by token, the whole text read anew each time.
+    model, tokenizer = load_model(folder, adapter=out / "adapter", dtype=torch.float32, device=torch.device("cpu"))
+    asked = [{"role": "user", "content": "hi"}]
+    prompt = prompt_ids(tokenizer, asked)
+    said: list[int] = []
+    with torch.inference_mode():
+        while len(said) < 8 and (not said or said[-1] != tokenizer.eos_token_id):
+            said.append(int(model(input_ids=torch.tensor([prompt + said])).logits[0, -1].argmax()))
+    expected = tokenizer.decode(said, skip_special_tokens=True).strip()
+    assert reply(model, tokenizer, [asked], max_new_tokens=8)[0].text == expected
+    assert looks[-1]["probes"][0]["answer"] == expected
+
+
 def test_probe_answers_are_kept_and_training_stops_when_the_identity_holds(
     tiny: Callable[..., Path], tmp_path: Path
 ) -> None:
