@@ -243,7 +243,13 @@ def _run_base(args: argparse.Namespace) -> str:
     from identity_kit.files import read_json
 
     run = _run_folder(args)
-    return str(read_json(run / "run.json").get("base", {}).get("name", "")) if run else ""
+    if run is None:
+        return ""
+    named = read_json(run / "run.json").get("base", {}).get("name", "")
+    config = run / "adapter" / "adapter_config.json"
+    if not named and config.is_file():  # of a run that was trained only
+        named = read_json(config).get("base_model_name_or_path", "")
+    return str(named)
 
 
 def _out(args: argparse.Namespace) -> Path:

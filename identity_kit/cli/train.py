@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,6 +89,8 @@ def run(args: argparse.Namespace) -> int | None:
     if args.dry_run:
         return _dry_run(args, model, recipe)
     result = train(args.data, model, args.out, recipe, resume=args.resume, watch=_watch(args), trackers=args.track)
+    if os.environ.get("RANK", "0") != "0":  # of the processes that train together, one speaks
+        return None
     if args.json:
         print(json.dumps({**asdict(result), "adapter": str(result.adapter)}, ensure_ascii=False))
     else:

@@ -78,7 +78,7 @@ def hf_folder(name: str, *, hub: Hub = "hf") -> Path:
         BadInput: the name is an adapter alone, or nothing at all.
     """
     ref = resolve(name, hub=hub)
-    if ref.folder is not None:
+    if ref.folder is not None and ref.kind != "adapter":
         return ref.folder
     if ref.gguf is None:
         raise BadInput(
@@ -143,10 +143,12 @@ def _from_folder(name: str, path: Path) -> ModelRef:
     if (path / "run.json").is_file():
         merged, adapter = path / "merged", path / "adapter"
         if not (merged / "config.json").is_file():
+            if (adapter / "adapter_config.json").is_file():
+                return _from_folder(name, adapter)
             raise BadInput(
-                tr("这个运行目录还没有合并后的模型", "this run has no merged model yet"),
+                tr("这个运行目录里还没有训练好的模型", "this run has no trained model yet"),
                 where=str(path),
-                fix=tr("重复 idkit run 那条命令，把它做完", "repeat the idkit run command to finish it"),
+                fix=tr("重复开始它的那条命令，把它做完", "repeat the command that began it, to finish it"),
             )
         return ModelRef(label=name, kind="run", folder=merged, adapter=adapter if adapter.is_dir() else None)
     if (path / "adapter_config.json").is_file():

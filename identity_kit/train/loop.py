@@ -39,7 +39,7 @@ from identity_kit.train.pissa import split_off
 from identity_kit.train.plan import Plan, check_fits, describe, make_plan
 from identity_kit.train.recipe import Recipe
 from identity_kit.train.team import Team
-from identity_kit.train.track import open_trackers
+from identity_kit.train.track import check_trackers, open_trackers
 from identity_kit.train.view import view
 from identity_kit.train.watch import Watch, Watcher
 from identity_kit.train.zero import ZeroOptimiser
@@ -92,6 +92,7 @@ def train(
         Stopped: a signal, a full disk or a loss that is no number; says from which step `resume` goes on.
         KeyboardInterrupt: Ctrl-C, after the state was saved.
     """
+    check_trackers(trackers)
     setting = settle(recipe)
     recipe = setting.recipe
     team = Team(setting.device, recipe)

@@ -1,6 +1,7 @@
 """From a model's name to its files."""
 
 import json
+import shutil
 import os
 import subprocess
 from pathlib import Path
@@ -27,6 +28,12 @@ def test_a_folder_a_run_and_an_adapter(tmp_path: Path):
     (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(plain)}))
     assert resolve(str(adapter)).adapter == adapter
     assert resolve(str(adapter)).folder == plain
+    with pytest.raises(BadInput, match="without a merged model"):
+        hf_folder(str(adapter))
+    shutil.rmtree(run / "merged")
+    shutil.copytree(adapter, run / "adapter")
+    trained = resolve(str(run))
+    assert (trained.kind, trained.folder, trained.adapter) == ("adapter", plain, run / "adapter")
 
 
 @pytest.mark.parametrize(
@@ -34,7 +41,7 @@ def test_a_folder_a_run_and_an_adapter(tmp_path: Path):
     [
         (lambda p: None, "no such model"),
         (lambda p: p.mkdir(), "no model in this folder"),
-        (lambda p: (p.mkdir(), (p / "run.json").write_text("{}")), "no merged model yet"),
+        (lambda p: (p.mkdir(), (p / "run.json").write_text("{}")), "no trained model yet"),
     ],
 )
 def test_what_is_no_model_is_said(tmp_path: Path, make, words: str):
