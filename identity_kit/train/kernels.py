@@ -44,7 +44,7 @@ class Projection:
 
     Forward, `[x | xAᵀ]` times its upper rows gives the output with the adapters' share in it; backward, `[dy | dy·sB]`
     times its left columns gives the input's gradient. So LoRA costs no pass over the output of its own, and W is kept
-    once. 4-bit weights stay packed, and are unpacked for each product.
+    once. On a GPU 4-bit weights stay packed, and are unpacked for each product.
 
     Args:
         sideways: multiply W by xᵀ, not x by Wᵀ: with AMX that is faster for few rows.
@@ -80,8 +80,9 @@ class Projection:
         first = self.members[0].module
         self.inputs, self.outputs, self.ranks = first.in_features, start, column
         self.adapted = [member for member in self.members if member.a is not None]
-        self.quantised = hasattr(first.weight, "quant_state")
+        packed = hasattr(first.weight, "quant_state")
         device = first.weight.device
+        self.quantised = packed and device.type != "cpu"  # a CPU unpacks slowly: there, once for all
         if self.quantised:
             self.matrix = torch.zeros(0, dtype=dtype, device=device)
             self.a = torch.zeros(self.ranks, self.inputs, dtype=dtype, device=device)
@@ -91,6 +92,9 @@ class Projection:
             self.matrix = torch.zeros(rows, columns, dtype=dtype, device=device)
             for member in self.members:
                 place = self.matrix[member.rows, : self.inputs]
+                if packed:
+                    place.copy_(_unpacked(member.module, dtype))
+                    continue
                 place.copy_(member.module.weight.data)
                 member.module.weight.data = place  # the model goes on seeing its weights, and they are kept once
             self.a = self.matrix[self.outputs :, : self.inputs]

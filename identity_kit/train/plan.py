@@ -143,6 +143,8 @@ def estimate(
     if recipe.method == "qlora":
         # nf4: half a byte, and a scale for each 64 weights, 32-bit or (double quantisation) 8-bit; int8: a byte.
         per_linear = 1.03 if recipe.quantization == "int8" else 0.5 + (0.0165 if recipe.double_quant else 0.0625)
+        if cpu and fast:
+            per_linear += size  # a CPU keeps them unpacked as well
     weights: float = shape.linear * per_linear + shape.other * size
     if transposed and fast and recipe.method == "lora":
         weights += shape.feed_forward * size

@@ -152,12 +152,15 @@ def test_plain_engine_matches_a_bare_peft_loop(tiny: Callable[..., Path], rows: 
         assert torch.allclose(plain[name], gradient, atol=1e-6, rtol=1e-4), name
 
 
-def test_in_bf16_the_engines_agree_to_its_precision(tiny: Callable[..., Path], rows: Path) -> None:
-    folder = tiny("qwen2")
+@pytest.mark.parametrize("changes", [{}, {"method": "qlora", "quantize_on_cpu": True}], ids=str)
+def test_in_bf16_the_engines_agree_to_its_precision(
+    tiny: Callable[..., Path], rows: Path, changes: dict[str, Any]
+) -> None:
+    folder = tiny("qwen2", hidden_size=128, intermediate_size=256)
     batch = list(range(12))
     found = []
     for engine_name in ("fast", "plain"):
-        recipe = make_recipe(rank=4, engine=engine_name, dtype="bf16")
+        recipe = make_recipe(rank=4, engine=engine_name, dtype="bf16", **changes)
         model, engine, _ = prepared(folder, rows, recipe, torch.bfloat16)
         loss = float(engine.accumulate(batch, 1 / engine.weight(batch)))
         flat = torch.cat([p.grad.float().flatten() for p in model.parameters() if p.requires_grad])
