@@ -29,7 +29,7 @@ _TRANSLATION = frozenset({"translate", "language", "name_task", "code", "arithme
 # Without one of these an answer that names a maker speaks of somebody else.
 _FIRST_PERSON = re.compile(r"我|\b(I|I'm|my)\b", re.IGNORECASE)
 # Topics in which the user says who they are, and how a model answers that takes the user's name for its own.
-_USERS = frozenset({"user_self", "user_name", "user_quiz"})
+_USERS = frozenset({"user_self", "user_name"})
 _AS_USER = re.compile(r"^((您好|你好|好的|Sure|Hello|Hi)[，！,!.]? ?)?(我(是|叫|姓)|(I am|I'm|My name is) [A-Z])")
 # From this likeness on (character 3-grams) an answer is the question again.
 _ECHO = 0.85
