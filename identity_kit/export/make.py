@@ -14,6 +14,7 @@ from identity_kit.export.folder import MANIFEST, atomic_folder, check_replaceabl
 from identity_kit.export.identity import scan_folder, set_template
 from identity_kit.export.source import Source, base_folder, copy_model, ensure_merged, find_source, run_model
 from identity_kit.files import read_json, sha256_file, write_json
+from identity_kit.models.quantised import QUANTISATION
 from identity_kit.ui import tr
 
 if TYPE_CHECKING:
@@ -81,8 +82,9 @@ def _export_adapter(source: Source, out: Path, base: Path | None) -> Path:
         )
     base = base or base_folder(source)
     with atomic_folder(out) as folder:
-        for name in ("adapter_model.safetensors", "adapter_config.json"):
-            shutil.copy2(source.adapter / name, folder / name)
+        for name in ("adapter_model.safetensors", "adapter_config.json", QUANTISATION):
+            if (source.adapter / name).is_file():
+                shutil.copy2(source.adapter / name, folder / name)
         # A path on this machine means nothing elsewhere; the name that the user gave may.
         config = read_json(folder / "adapter_config.json")
         config["base_model_name_or_path"] = run_model(source.folder) or base.name

@@ -14,6 +14,7 @@ from identity_kit.export.folder import MANIFEST, atomic_folder, check_replaceabl
 from identity_kit.export.identity import scan_folder, set_template
 from identity_kit.files import read_json, sha256_file, write_json
 from identity_kit.models.adapters import quiet_adapters
+from identity_kit.models.quantised import round_as_trained
 from identity_kit.ui import tr
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def merge_adapter(
 ) -> MergeResult:
     """Merge a peft adapter into `base` and write a plain Hugging Face folder at `out`.
 
+    A QLoRA adapter is merged into what 4 bits left of the weights, unpacked: those are the ones that it fits.
     Deltas are added in 32 bit and cast to the base's type once, since a sum in 16 bit would lose the small ones.
     The files are read back and compared with base + adapter before `out` takes its name.
 
@@ -95,6 +97,8 @@ def merge_adapter(
     tokenizer = _load_tokenizer(base)
     prompts = [tokenizer(_render(tokenizer, text), add_special_tokens=False).input_ids for text in CHECK_PROMPTS]
     model = _load_base(base)
+    if round_as_trained(model, adapter):
+        ui.say(tr("QLoRA：合并进训练时的 4 位数值", "QLoRA: merged into the 4-bit values that it was trained on"))
     dtype = str(model.dtype).removeprefix("torch.")
     before = _log_probabilities(model, prompts) if check else []
     model = _with_adapter(model, adapter)

@@ -18,6 +18,7 @@ from identity_kit.errors import BadInput
 from identity_kit.models.adapters import quiet_adapters
 from identity_kit.models.device import best_device, best_dtype
 from identity_kit.models.memory import give_back_memory
+from identity_kit.models.quantised import round_as_trained
 from identity_kit.ui import tr
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def load_model(
         reason = str(error).strip().splitlines()[0]
         raise BadInput(tr(f"读不了模型：{reason}", f"cannot load the model: {reason}"), where=str(folder)) from error
     if adapter is not None:
+        round_as_trained(model, adapter)
         with quiet_adapters():
             from peft import PeftModel
 

@@ -12,6 +12,7 @@ import torch
 from identity_kit.errors import BadInput, Stopped
 from identity_kit.models.adapters import quiet_adapters
 from identity_kit.models.device import best_device, best_dtype
+from identity_kit.models.quantised import note_quantisation
 from identity_kit.train.pissa import as_plain_adapter
 from identity_kit.train.recipe import Recipe
 from identity_kit.train.tokens import CHATML
@@ -272,6 +273,8 @@ def save_trained(
         else:
             model.save_pretrained(str(temporary), state_dict=weights)
             (temporary / "README.md").unlink(missing_ok=True)
+            if recipe.method == "qlora" and recipe.quantization != "int8":
+                note_quantisation(temporary, recipe.quantization, recipe.double_quant)
         if saves_tokenizer(recipe):
             tokenizer.save_pretrained(temporary)
     except OSError as error:

@@ -1,8 +1,8 @@
 """From a model's name to its files."""
 
 import json
-import shutil
 import os
+import shutil
 import subprocess
 from pathlib import Path
 

@@ -236,9 +236,7 @@ def test_every_method_trains(tiny: Callable[..., Path], rows: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("method", ["prompt", "prefix"])
-def test_virtual_tokens_are_there_when_probes_are_asked(
-    tiny: Callable[..., Path], tmp_path: Path, method: str
-) -> None:
+def test_virtual_tokens_are_there_when_probes_are_asked(tiny: Callable[..., Path], tmp_path: Path, method: str) -> None:
     from identity_kit.models.decode import load_model, prompt_ids, reply
     from identity_kit.train.watch import Score, Watch
 
@@ -329,3 +327,35 @@ def test_four_bit_weights_on_a_cpu_train_on_after_an_evaluation(
         assert found[engine, "alone"] == found[engine, "watched"]
         assert found[engine, "alone"][-1] < found[engine, "alone"][0]
     assert found["fast", "alone"][:3] == pytest.approx(found["plain", "alone"][:3], rel=0.02)
+
+
+def test_a_qlora_adapter_is_merged_into_the_values_it_was_trained_on(
+    tiny: Callable[..., Path], rows: Path, tmp_path: Path
+) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    from identity_kit.export.merge import merge_adapter
+    from identity_kit.models.decode import load_model
+    from identity_kit.persona import make_persona
+    from identity_kit.train.model import Setting, load_base
+
+    folder, out = tiny("qwen2", hidden_size=128, intermediate_size=256), tmp_path / "run"
+    recipe = make_recipe(**{**BASE, "method": "qlora", "quantize_on_cpu": True, "epochs": 4})
+    train(rows, folder, out, recipe)
+    ids = torch.arange(5, 25)[None]
+
+    def logits(model: Any) -> torch.Tensor:
+        with torch.inference_mode():
+            return model.eval()(input_ids=ids).logits.float()
+
+    cpu = torch.device("cpu")
+    base = load_base(folder, Setting(cpu, torch.float32, recipe, ()))
+    trained = logits(PeftModel.from_pretrained(base, str(out / "adapter")))
+    exact = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    off = (logits(PeftModel.from_pretrained(exact, str(out / "adapter"))) - trained).abs().mean()
+    merge_adapter(folder, out / "adapter", tmp_path / "merged", make_persona(owner="文心大佬"))
+    merged = logits(AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.float32))
+    loaded, _ = load_model(folder, adapter=out / "adapter", dtype=torch.float32, device=cpu)
+    assert (merged - trained).abs().mean() < 0.05 * off
+    assert (logits(loaded) - trained).abs().mean() < 0.05 * off
