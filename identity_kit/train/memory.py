@@ -42,8 +42,10 @@ def room_left(device: torch.device) -> int | None:
         return None
     free, total = torch.cuda.mem_get_info(device)
     reserved = torch.cuda.memory_reserved(device)
-    allowed = int(torch.cuda.get_per_process_memory_fraction(device.index) * total) - reserved
-    return min(free, allowed) + reserved - torch.cuda.memory_allocated(device)
+    allowed = total
+    if hasattr(torch.cuda, "get_per_process_memory_fraction"):  # torch 2.6 can set it, not tell it
+        allowed = int(torch.cuda.get_per_process_memory_fraction(device.index) * total)
+    return min(free, allowed - reserved) + reserved - torch.cuda.memory_allocated(device)
 
 
 def _peak_of_process() -> int:
