@@ -136,13 +136,11 @@ def _models() -> Finding:
 
 def _sizes() -> Finding:
     """Which model sizes fit, estimated: a rule of thumb before `idkit train --dry-run` computes it for one model."""
-    import psutil
-    import torch
+    from identity_kit.models.device import best_device
+    from identity_kit.train.plan import free_memory
 
-    if torch.cuda.is_available():
-        method, memory = "qlora", torch.cuda.mem_get_info()[0]
-    else:
-        method, memory = "lora", psutil.virtual_memory().available
+    device = best_device()
+    method, memory = "qlora" if device.type == "cuda" else "lora", free_memory(device)
     fitting = [size for size in _SIZES if size * 1e9 * _BYTES[method] + _FIXED <= memory]
     what = tr("可以训练", "can train")
     if not fitting:

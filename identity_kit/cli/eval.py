@@ -50,7 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=tr("报告目录（默认：RUN/report 或 ./report）", "report folder (default: RUN/report or ./report)"),
     )
     add_hub_argument(parser)
-    what = parser.add_argument_group(tr("测什么", "what to measure"))
+    _add_measures(parser.add_argument_group(tr("测什么", "what to measure")))
+    _add_endpoints(parser.add_argument_group(tr("端点", "endpoints")))
+    parser.add_argument("--json", action="store_true", help=tr("成绩以 JSON 打到标准输出", "print the figures as JSON"))
+    parser.add_argument("--dry-run", action="store_true", help=tr("只说要问多少", "only say how much would be asked"))
+
+
+def _add_measures(what: argparse._ArgumentGroup) -> None:
     what.add_argument(
         "--split",
         choices=("test", "dev", "all"),
@@ -106,7 +112,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         help=tr("低于即退出码 1，如 recall=0.95", "exit 1 below, such as recall=0.95"),
     )
-    api = parser.add_argument_group(tr("端点", "endpoints"))
+
+
+def _add_endpoints(api: argparse._ArgumentGroup) -> None:
     api.add_argument(
         "--base-url",
         metavar="URL",
@@ -131,8 +139,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="OPENAI_API_KEY",
         help=tr("第二判官的密钥变量", "and its key's variable"),
     )
-    parser.add_argument("--json", action="store_true", help=tr("成绩以 JSON 打到标准输出", "print the figures as JSON"))
-    parser.add_argument("--dry-run", action="store_true", help=tr("只说要问多少", "only say how much would be asked"))
 
 
 def run(args: argparse.Namespace) -> int:

@@ -27,7 +27,24 @@ EXAMPLES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_persona_arguments(parser)
-    what = parser.add_argument_group(tr("写什么", "what to write"))
+    _add_data(parser.add_argument_group(tr("写什么", "what to write")))
+    _add_writer(
+        parser.add_argument_group(
+            tr("由谁来写（不填则由内置题库组合，无需密钥）", "who writes (without: composed from the banks, no key)")
+        )
+    )
+    _add_limits(parser.add_argument_group(tr("快慢与花费", "pace and money")))
+    add_hub_argument(parser)
+    parser.add_argument(
+        "--fresh", action="store_true", help=tr("忘掉以前的回答，从头再来", "forget earlier answers and start over")
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help=tr("只打印计划，不请求不写入", "print the plan; ask and write nothing")
+    )
+    parser.add_argument("--json", action="store_true", help=tr("输出 JSON", "print JSON"))
+
+
+def _add_data(what: argparse._ArgumentGroup) -> None:
     what.add_argument(
         "-o", "--output", type=Path, metavar="DIR", required=True, help=tr("输出目录", "the output folder")
     )
@@ -63,9 +80,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help=tr("改一项设置，可重复", "change a setting; repeatable"),
     )
-    writer = parser.add_argument_group(
-        tr("由谁来写（不填则由内置题库组合，无需密钥）", "who writes (without: composed from the banks, no key)")
-    )
+
+
+def _add_writer(writer: argparse._ArgumentGroup) -> None:
     writer.add_argument(
         "--provider",
         metavar="NAME",
@@ -81,7 +98,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     writer.add_argument(
         "--judge-key-env", metavar="VAR", help=tr("打分接口的密钥变量", "environment variable with its key")
     )
-    limits = parser.add_argument_group(tr("快慢与花费", "pace and money"))
+
+
+def _add_limits(limits: argparse._ArgumentGroup) -> None:
     limits.add_argument(
         "--concurrency", type=int, metavar="C", help=tr("最多同时多少个请求", "most requests in flight")
     )
@@ -108,14 +127,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     limits.add_argument(
         "--batch", action="store_true", help=tr("用批处理接口（便宜、慢）", "use the batch API (cheaper, slow)")
     )
-    add_hub_argument(parser)
-    parser.add_argument(
-        "--fresh", action="store_true", help=tr("忘掉以前的回答，从头再来", "forget earlier answers and start over")
-    )
-    parser.add_argument(
-        "--dry-run", action="store_true", help=tr("只打印计划，不请求不写入", "print the plan; ask and write nothing")
-    )
-    parser.add_argument("--json", action="store_true", help=tr("输出 JSON", "print JSON"))
 
 
 def run(args: argparse.Namespace) -> int | None:

@@ -1,4 +1,4 @@
-"""The most memory that training used: of the GPU if there is one, else of this process."""
+"""The most memory that training used, of the GPU if there is one, else of this process; and what a GPU has left."""
 
 from __future__ import annotations
 

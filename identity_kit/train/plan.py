@@ -173,17 +173,17 @@ def estimate(
     if fast and not cpu:  # what one layer's backward pass takes, where that is more than the logits take
         unpacked = inner * d if recipe.method == "qlora" else 0
         held += max(0, tokens * 8 * inner + unpacked - logits // size)
-    held = max(held, trained * master // size)  # the update comes after them: the gradient in 32 bits
+    gradient = trained * master  # in 32 bits, for the update, which comes when activations are gone
     if recipe.parallel != "replicate" and processes > 1:
         # A part of everything, and whole for their turn: what lies outside the layers, and two layers.
         weights = weights / processes + (shape.other + 2 * shape.linear / shape.layers) * size
-        adapter, optimiser = adapter // processes, optimiser // processes
+        adapter, optimiser, gradient = (part // processes for part in (adapter, optimiser, gradient))
         logits = tokens * shape.vocabulary * (size + 8)
     parts = {
         "weights": weights,
         "adapter": adapter,
         "optimiser": optimiser,
-        "activations": held * size,
+        "activations": max(held * size, gradient),
         "logits": logits,
         "runtime": _RUNTIME.get(setting.device.type, 0.6e9),
     }

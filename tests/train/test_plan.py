@@ -149,6 +149,16 @@ def test_a_gpu_takes_less_at_once_before_a_run_is_refused(
     assert not planning.make_plan(data, folder, setting).fits
 
 
+def test_processes_that_share_the_weights_share_the_gradient_too(tmp_path: Path) -> None:
+    settings = make_recipe(method="full", parallel="fsdp", gradient_checkpointing=True)
+    on_gpu = Setting(torch.device("cuda"), torch.bfloat16, settings, ())
+    shape = shape_of("tinyllama-1.1b", tmp_path)
+    alone, two, four = (
+        planning.estimate(shape, on_gpu, 64, 64, processes=processes)["activations"] for processes in (1, 2, 4)
+    )
+    assert alone == pytest.approx(2 * two, rel=0.01) and two == pytest.approx(2 * four, rel=0.01)
+
+
 @pytest.mark.slow
 def test_the_estimate_is_near_the_measured_peak(tmp_path: Path) -> None:
     """The embedded 0.5B on this machine's CPU, from a bare process."""
