@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from identity_kit.errors import BadInput
 from identity_kit.train.data import TrainingData, typical_tokens
 from identity_kit.train.fast import FastEngine, unfit
+from identity_kit.train.margin import Learnt
 from identity_kit.train.model import Setting
 from identity_kit.train.optimiser import Optimiser
 from identity_kit.train.plain import PlainEngine
@@ -21,6 +22,8 @@ from identity_kit.ui import detail, tr
 
 
 class _Computes(Protocol):
+    learnt: Learnt
+
     def accumulate(self, rows: Sequence[Row], scale: float) -> torch.Tensor: ...
 
 
@@ -51,7 +54,7 @@ class Engine:
 
     def figures(self) -> dict[str, float]:
         """What else there is to log of the step just taken."""
-        return {}
+        return self.computes.learnt.figures()
 
 
 class PairEngine(Engine):

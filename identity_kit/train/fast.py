@@ -27,8 +27,9 @@ from identity_kit.train.kernels import (
     swiglu,
     swiglu_backward,
 )
+from identity_kit.train.margin import Learnt, behind
 from identity_kit.train.memory import room_left
-from identity_kit.train.packing import Pack, pack, split
+from identity_kit.train.packing import Pack, Part, pack, part, split
 from identity_kit.train.recipe import Recipe
 from identity_kit.train.tokens import Row
 
@@ -99,6 +100,7 @@ class FastEngine:
         self.device = self.decoder.embed_tokens.weight.device
         self.dtype = dtype
         self.recompute = recipe.gradient_checkpointing
+        self.margin, self.learnt = recipe.margin, Learnt()
         self.sideways = _sideways(self.device, dtype)
         twice = keeps_transposed(self.device, dtype, typical)
         self.layers = []
@@ -151,10 +153,19 @@ class FastEngine:
                 saved.gate_up = None
             kept.append((entry, saved if i >= self.first and not self.recompute else None))
             del saved
-        loss, dh = self._loss(h, batch, scale)
+        loss, dh, learnt = self._loss(h, batch, scale)
+        some = None if learnt is None else part(batch, learnt)
+        if some is not None:
+            if not some.rows:
+                return loss
+            batch, dh, angles = some.pack, dh[some.labels], (angles[0][some.nodes], angles[1][some.nodes])
         for i in range(last, self.first - 1, -1):
             entry, saved = kept.pop()
             where = batch.where if i == last else None
+            if some is not None:
+                entry = entry[some.nodes]
+                if saved is not None:
+                    saved = saved.part(some, some.nodes if where is None else some.labels)
             if saved is None:
                 _, saved = self.layers[i].forward(entry, batch, angles, where)
             dh = self.layers[i].backward(dh, entry, saved, batch, angles, where, needs_input=i > self.first)
@@ -180,8 +191,13 @@ class FastEngine:
             return torch.mm(self.head.weight, x.t()).t().contiguous()
         return F.linear(x, self.head.weight, self.head.bias)
 
-    def _loss(self, h: torch.Tensor, batch: Pack, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """The weighted loss of the hidden states h (w, d) at the predicting nodes, and h's gradient."""
+    def _loss(
+        self, h: torch.Tensor, batch: Pack, scale: float
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """The weighted loss of the hidden states h (w, d) at the predicting nodes, h's gradient, and where it is not zero.
+
+        The last is (w,) bool, or None where every label is learnt from.
+        """
         final = self.decoder.norm
         normed = torch.empty_like(h)
         r = norm(h, final.weight, final.variance_epsilon, normed)
@@ -199,12 +215,20 @@ class FastEngine:
             p = torch.softmax(p, dim=1, out=p if p.device.type == "cpu" else None)
             picked = p[row, label].float()
             total -= (share * picked.clamp_min(torch.finfo(torch.float32).tiny).log()).sum()
-            if batch.shared:
+            if self.margin is not None:
+                share = self.learnt.add(share, behind(p, row, label, self.margin))
+                whole[start:end] = torch.zeros(end - start, device=h.device).index_add_(0, row, share)
+            if batch.shared or self.margin is not None:
                 p.mul_(whole[start:end, None].to(p.dtype))
             p.index_put_((row, label), p[row, label] - share.to(p.dtype))  # each (row, label) is there once
-            torch.mm(p, self.head.weight, out=gradient[start:end])
+            if self.margin is None:
+                torch.mm(p, self.head.weight, out=gradient[start:end])
+            else:
+                left = whole[start:end].nonzero()[:, 0]
+                gradient[start:end] = 0
+                gradient[start + left] = p[left] @ self.head.weight
         gradient.mul_(scale)
-        return total, norm_backward(gradient, h, final.weight, r)
+        return total, norm_backward(gradient, h, final.weight, r), None if self.margin is None else whole > 0
 
 
 @dataclass
@@ -228,6 +252,20 @@ class _Saved:
     r2: torch.Tensor
     gate_up: torch.Tensor | None
     low3: torch.Tensor
+
+    def part(self, some: Part, index: torch.Tensor) -> _Saved:
+        """What the backward pass of `some` needs; `index` says where its nodes stand in what follows attention."""
+
+        def taken(x: torch.Tensor | None, index: torch.Tensor) -> torch.Tensor | None:
+            return None if x is None else x[index]
+
+        before = {name: taken(getattr(self, name), some.nodes) for name in ("low1", "r1", "qkv")}
+        after = ("context", "low0", "middle", "low2", "r2", "gate_up", "low3")
+        return _Saved(
+            attention=self.attention.part(some.rows, some.longest),
+            **before,  # type: ignore[arg-type]
+            **{name: taken(getattr(self, name), index) for name in after},  # type: ignore[arg-type]
+        )
 
 
 class _Layer:

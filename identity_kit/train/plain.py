@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from identity_kit.train.margin import Learnt, behind
 from identity_kit.train.recipe import Recipe
 from identity_kit.train.tokens import Row
 
@@ -23,6 +24,7 @@ class PlainEngine:
 
     def __init__(self, model: Any, recipe: Recipe, *, sharded: bool = False) -> None:
         self.model, self.recipe, self.sharded = model, recipe, sharded
+        self.learnt = Learnt()
         self.backward: Callable[[torch.Tensor], None] = torch.Tensor.backward
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
         self.base = base
@@ -49,8 +51,8 @@ class PlainEngine:
         """
         self.model.train()
         hidden, labels = self.hidden(rows)
-        loss = self._cross_entropy(hidden, labels)
-        self.backward(loss * scale)
+        loss, learnt = self._cross_entropy(hidden, labels)
+        self.backward(learnt * scale)
         return loss.detach()
 
     def log_probabilities(self, rows: Sequence[Row]) -> torch.Tensor:
@@ -92,10 +94,21 @@ class PlainEngine:
     def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
         return self.head(hidden) if self.by_hidden else hidden
 
-    def _cross_entropy(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def _cross_entropy(self, hidden: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The summed cross-entropy, and the part of it that is learnt from."""
+        margin = self.recipe.margin
         if self.by_hidden and self.frozen_head:
-            return head_cross_entropy(hidden, self.head.weight, self.head.bias, labels)
-        return F.cross_entropy(self._logits(hidden).float(), labels, reduction="sum")
+            loss = head_cross_entropy(hidden, self.head.weight, self.head.bias, labels, margin, self.learnt)
+            return loss, loss
+        logits = self._logits(hidden).float()
+        if margin is None:
+            loss = F.cross_entropy(logits, labels, reduction="sum")
+            return loss, loss
+        each = F.cross_entropy(logits, labels, reduction="none")
+        with torch.no_grad():
+            row = torch.arange(len(labels), device=labels.device)
+            share = self.learnt.add(torch.ones_like(each), behind(logits.softmax(1), row, labels, margin))
+        return each.sum(), (each * share).sum()
 
     def _noise(self, _module: Any, _inputs: Any, output: torch.Tensor) -> torch.Tensor:
         """NEFTune: uniform noise of size alpha / sqrt(length × width) on the embeddings (arXiv:2310.05914)."""
@@ -106,10 +119,21 @@ class PlainEngine:
 
 
 class _HeadCrossEntropy(torch.autograd.Function):
-    """Cross-entropy through a frozen output head, in chunks, its gradient made in the forward pass."""
+    """Cross-entropy through a frozen output head, in chunks, its gradient made in the forward pass.
+
+    With a margin the gradient is that of the labels which do not lead by it.
+    """
 
     @staticmethod
-    def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, bias: Any, labels: torch.Tensor) -> torch.Tensor:
+    def forward(
+        ctx: Any,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        labels: torch.Tensor,
+        margin: float | None,
+        learnt: Learnt,
+    ) -> torch.Tensor:
         rows = max(1, _CHUNK_BYTES // (4 * weight.shape[0]))
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
@@ -119,7 +143,13 @@ class _HeadCrossEntropy(torch.autograd.Function):
             total -= log_p.gather(1, label[:, None]).sum()
             if gradient is not None:
                 p = log_p.exp_()
-                p[torch.arange(len(label), device=p.device), label] -= 1
+                row = torch.arange(len(label), device=p.device)
+                if margin is None:
+                    p[row, label] -= 1
+                else:
+                    share = learnt.add(torch.ones_like(p[:, 0]), behind(p, row, label, margin))
+                    p.mul_(share[:, None])
+                    p[row, label] -= share
                 torch.mm(p.to(weight.dtype), weight, out=gradient[start : start + rows])
         ctx.save_for_backward(gradient)
         return total
@@ -127,11 +157,19 @@ class _HeadCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
         (gradient,) = ctx.saved_tensors
-        return gradient * grad.to(gradient.dtype), None, None, None
+        return gradient * grad.to(gradient.dtype), None, None, None, None, None
 
 
 def head_cross_entropy(
-    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, labels: torch.Tensor
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    labels: torch.Tensor,
+    margin: float | None = None,
+    learnt: Learnt | None = None,
 ) -> torch.Tensor:
-    """Sum of cross-entropies (scalar, fp32) of `hidden` (n, width) through a frozen head (vocabulary, width)."""
-    return _HeadCrossEntropy.apply(hidden, weight, bias, labels)
+    """Sum of cross-entropies (scalar, fp32) of `hidden` (n, width) through a frozen head (vocabulary, width).
+
+    With a `margin` only labels that do not lead by so many nats have a gradient; `learnt` counts them.
+    """
+    return _HeadCrossEntropy.apply(hidden, weight, bias, labels, margin, learnt or Learnt())

@@ -69,6 +69,7 @@ class Recipe(BaseModel):
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = Field(1e-8, gt=0)
     max_grad_norm: float = Field(1.0, ge=0)
+    margin: float | None = Field(None, gt=0)
 
     # Which system message rows without one are trained with.
     default_system: Literal["template", "none", "mixed"] = "mixed"
@@ -93,7 +94,12 @@ class Recipe(BaseModel):
         if self.dora and self.method not in ("lora", "qlora"):
             problems.append(tr("dora 只能与 lora 或 qlora 同用", "dora goes with method lora or qlora only"))
         if self.last_layers and not self.is_lora:
-            problems.append(tr("last_layers 只用于 LoRA", "last_layers is for LoRA only"))
+            problems.append(
+                tr(
+                    "last_layers 只用于 LoRA（--set last_layers=null）",
+                    "last_layers is for LoRA only (--set last_layers=null)",
+                )
+            )
         if self.init.startswith("pissa") and (self.method != "lora" or self.stage == "dpo"):
             problems.append(
                 tr(

@@ -10,10 +10,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch")
 
-from identity_kit.train.data import load_data  # noqa: E402
+from identity_kit.train.data import TrainingData, load_data  # noqa: E402
 from identity_kit.train.engine import make_engine  # noqa: E402
 from identity_kit.train.model import Setting, adapt, load_base, load_tokenizer  # noqa: E402
 from identity_kit.train.recipe import Recipe, make_recipe  # noqa: E402
+from identity_kit.train.tokens import Row  # noqa: E402
 
 CPU = torch.device("cpu")
 
@@ -118,6 +119,55 @@ def test_attention_that_keeps_its_output_gives_the_same_gradients(
 ) -> None:
     monkeypatch.setattr("identity_kit.train.kernels._SHORT", 0)  # as on a GPU
     assert_same_gradients(*prepared(tiny("qwen3"), rows, make_recipe(rank=4, dtype="fp32")))
+
+
+@pytest.mark.parametrize("family", ["qwen2", "qwen3"])
+@pytest.mark.parametrize(
+    ("changes", "longest"),
+    [
+        ({}, 640),
+        ({}, 0),
+        ({"gradient_checkpointing": True}, 640),
+        ({"engine": "plain"}, 640),
+        ({"method": "full"}, 640),
+    ],
+)
+def test_labels_that_lead_by_the_margin_are_left_alone(
+    tiny: Callable[..., Path],
+    rows: Path,
+    family: str,
+    changes: dict[str, Any],
+    longest: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("identity_kit.train.kernels._SHORT", longest)  # 0: as on a GPU
+    model, engine, data = prepared(tiny(family), rows, make_recipe(rank=4, dtype="fp32", margin=1e-5, **changes))
+    head, tail = data.rows[0].ids[:8], data.rows[1].ids[:5]
+    # The model's own words lead everywhere but at the odd tokens; row 0 has none, and beginnings are shared.
+    odd = [(head, {}), (head, {2: 7}), (tail, {0: 9, 3: 11}), (tail, {0: 9})]
+    own = [continued(model, ids, tokens) for ids, tokens in odd]
+    made = [Row(ids, tuple(i >= len(ids) - 6 for i in range(len(ids)))) for ids in own]
+    engine.data = TrainingData(tuple(made))
+    loss = float(engine.accumulate([0, 1, 2, 3], 1 / 24))
+    found = {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
+    assert engine.figures() == {"learnt": round(4 / 24, 4)}
+    assert loss == pytest.approx(bare_loop(model, engine.data, [0, 1, 2, 3])[0], rel=1e-5)
+    only = [
+        Row(ids, tuple(i - (len(ids) - 6) in tokens for i in range(len(ids))))
+        for ids, (_, tokens) in zip(own, odd, strict=True)
+    ]
+    wanted = bare_loop(model, TrainingData(tuple(only)), [1, 2, 3])[1]  # the mean over 4 labels, not 24
+    for name, gradient in wanted.items():
+        assert torch.allclose(found[name], gradient * (4 / 24), atol=1e-6, rtol=1e-4), name
+
+
+def continued(model: Any, ids: tuple[int, ...], odd: dict[int, int]) -> tuple[int, ...]:
+    """`ids` and six tokens more: the likeliest, or at some places other ones."""
+    for place in range(6):
+        with torch.no_grad():
+            likeliest = int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax())
+        ids = (*ids, odd.get(place, likeliest))
+    return ids
 
 
 def assert_same_gradients(model: Any, engine: Any, data: Any) -> None:
