@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from identity_kit.errors import BadInput
 from identity_kit.evaluate.judge import Answer
 from identity_kit.evaluate.probes import Probe
+from identity_kit.evaluate.retention import Costs
 from identity_kit.files import sha256_text
 from identity_kit.text import TextLanguage
 from identity_kit.ui import tr
@@ -55,7 +56,7 @@ class Condition:
         samples: how many answers to draw to each probe; more than one needs a temperature.
         temperature: 0 is greedy.
         suites: the suites asked under this condition; empty: all.
-        bits_per_byte: measures texts (language → text) with this model; None where that is not possible or not wanted.
+        paragraph_costs: measures texts (language → text) with this model; None where that is not possible or not wanted.
     """
 
     label: str
@@ -65,7 +66,7 @@ class Condition:
     samples: int = 1
     temperature: float = 0.0
     suites: tuple[str, ...] = ()
-    bits_per_byte: Callable[[Mapping[str, str]], dict[str, float]] | None = field(default=None, repr=False)
+    paragraph_costs: Callable[[Mapping[str, str]], dict[str, Costs]] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.samples < 1 or (self.samples > 1 and self.temperature <= 0):

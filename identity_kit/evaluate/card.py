@@ -90,10 +90,14 @@ class Comparison(_Frozen):
 
 
 class Retention(_Frozen):
-    """Bits per byte of one condition's model on the held-out texts, by language, with the texts' hashes."""
+    """Bits per byte of one condition's model on the held-out texts, by language.
+
+    `more`: how many more than the baseline's, with the ends of the 95 % interval; empty for the baseline itself.
+    """
 
     label: str
     bits_per_byte: dict[str, float]
+    more: dict[str, tuple[float, float, float]] = Field(default_factory=dict)
 
 
 class Card(_Frozen):

@@ -62,7 +62,7 @@ def make_conditions(
                 answer=subject.answer,
                 system=system if name.endswith("+system") else None,
                 fingerprint=subject.fingerprint,
-                bits_per_byte=subject.bits_per_byte if subject.folder else None,
+                paragraph_costs=subject.paragraph_costs if subject.folder else None,
             )
         )
     if samples:

@@ -18,7 +18,7 @@ from identity_kit.evaluate.held_out import overlaps
 from identity_kit.evaluate.judge import Answer, judge, judge_hash
 from identity_kit.evaluate.labels import display
 from identity_kit.evaluate.probes import SUITES, Probe, applicable, fill, probes_hash
-from identity_kit.evaluate.retention import texts_hash
+from identity_kit.evaluate.retention import Costs, bits_per_byte, more_bits, texts_hash
 from identity_kit.evaluate.second import SecondJudge, second_opinions
 from identity_kit.files import folder_lock, sha256_text
 from identity_kit.persona import Persona
@@ -74,7 +74,7 @@ def evaluate(
         started = time.monotonic()
         journal = Journal(cache or (out / "answers.jsonl" if out else None))
         results, cards = _ask_all(conditions, chosen, persona, journal, seed=seed, max_new_tokens=max_new_tokens)
-        retention = _retention(conditions, journal, texts or {})
+        retention = _retention(conditions, baseline or labels[0], journal, texts or {})
         agreement: dict[str, float] = {}
         if second_judge:
             results, agreement = second_opinions(results, subject or labels[-1], second_judge)
@@ -141,19 +141,29 @@ def _ask_all(
     return results, cards
 
 
-def _retention(conditions: Sequence[Condition], journal: Journal, texts: Mapping[str, str]) -> tuple[Retention, ...]:
+def _retention(
+    conditions: Sequence[Condition], baseline: str, journal: Journal, texts: Mapping[str, str]
+) -> tuple[Retention, ...]:
     """Bits per byte of every model that can be measured; a condition that only adds a system message is the same model."""
-    measured = []
+    measured: dict[str, dict[str, Costs]] = {}
     for condition in conditions:
-        if not texts or condition.bits_per_byte is None or condition.system or condition.samples > 1:
+        if not texts or condition.paragraph_costs is None or condition.system or condition.samples > 1:
             continue
-        key = f"bits per byte {condition.fingerprint or condition.label} {texts_hash(texts)}"
+        key = f"paragraphs {condition.fingerprint or condition.label} {texts_hash(texts)}"
         known = journal.get(key)
         if known is None:
-            known = Answer(json.dumps(condition.bits_per_byte(texts)))
+            known = Answer(json.dumps(condition.paragraph_costs(texts)))
             journal.add([(key, known)])
-        measured.append(Retention(label=condition.label, bits_per_byte=json.loads(known.text)))
-    return tuple(measured)
+        measured[condition.label] = json.loads(known.text)
+    base = measured.get(baseline)
+    return tuple(
+        Retention(
+            label=label,
+            bits_per_byte=bits_per_byte(costs),
+            more=more_bits(costs, base) if base and label != baseline else {},
+        )
+        for label, costs in measured.items()
+    )
 
 
 def _hashes(

@@ -15,7 +15,7 @@ from identity_kit.evaluate.answerers import (
     resident,
 )
 from identity_kit.evaluate.ask import Answerer
-from identity_kit.evaluate.retention import bits_per_byte
+from identity_kit.evaluate.retention import Costs, paragraph_costs
 from identity_kit.files import sha256_file
 from identity_kit.models.fingerprint import folder_fingerprint
 from identity_kit.ui import tr
@@ -40,9 +40,9 @@ class Subject:
     adapter: Path | None = None
     template: str = ""
 
-    def bits_per_byte(self, texts: Mapping[str, str]) -> dict[str, float]:
-        """Bits per byte by language; empty where the model is not decoded in process."""
-        return bits_per_byte(*resident(self.folder, self.adapter), texts) if self.folder else {}
+    def paragraph_costs(self, texts: Mapping[str, str]) -> dict[str, Costs]:
+        """Bits and bytes of the texts' paragraphs by language; empty where the model is not decoded in process."""
+        return paragraph_costs(*resident(self.folder, self.adapter), texts) if self.folder else {}
 
 
 def folder_subject(name: str, folder: Path, *, adapter: Path | None = None) -> Subject:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from identity_kit.evaluate.card import Card, Cell, Result, side_by_side
+from identity_kit.evaluate.card import Card, Cell, Result, Retention, side_by_side
 from identity_kit.evaluate.labels import MEANING, display
 from identity_kit.files import write_text
 from identity_kit.text import shorten
@@ -192,8 +192,11 @@ def _retention(card: Card) -> str:
     parts = []
     if card.retention:
         spoken = list(dict.fromkeys(key for row in card.retention for key in row.bits_per_byte))
-        rows = [[display(r.label), *(f"{r.bits_per_byte[key]:.4f}" for key in spoken)] for r in card.retention]
-        title = tr("通用文本的每字节比特数（越低越好）", "Bits per byte on general text (lower is better)")
+        rows = [[display(r.label), *(_bits(r, key) for key in spoken)] for r in card.retention]
+        title = tr(
+            "通用文本的每字节比特数（越低越好；括号里是比基线多多少，及其 95 % 区间）",
+            "Bits per byte on general text (lower is better; in brackets how many more than the baseline's, and the 95 % interval)",
+        )
         parts.append(f"## {title}\n\n" + _rows(["", *spoken], rows))
     if card.harness:
         tasks = list(dict.fromkeys(task for scores in card.harness.values() for task in scores))
@@ -208,6 +211,14 @@ def _retention(card: Card) -> str:
             f"## {tr('第二判官（LLM）与规则的一致率', 'Agreement of the second judge (an LLM) with the rules')}\n\n{agreed}"
         )
     return "\n\n".join(parts)
+
+
+def _bits(row: Retention, language: str) -> str:
+    text = f"{row.bits_per_byte[language]:.3f}"
+    if language not in row.more:
+        return text
+    more, low, high = row.more[language]
+    return f"{text} ({more:+.3f}, {low:+.3f} … {high:+.3f})"
 
 
 def _side_by_side(card: Card) -> str:

@@ -12,7 +12,7 @@ from identity_kit.errors import BadInput, Stopped
 from identity_kit.evaluate import Condition, evaluate, load_probes
 from identity_kit.evaluate.answerers import endpoint_answerer, resident
 from identity_kit.evaluate.models import open_subject
-from identity_kit.evaluate.retention import bits_per_byte, retention_texts
+from identity_kit.evaluate.retention import bits_per_byte, more_bits, paragraph_costs, retention_texts
 from identity_kit.evaluate.second import llm_judge, read_verdict
 from identity_kit.models.fingerprint import folder_fingerprint
 from identity_kit.persona import make_persona
@@ -26,15 +26,26 @@ def test_bits_per_byte_of_a_known_model(tiny_folder: Path):
 
     model, tokenizer = resident(tiny_folder)
     texts = {"en": "Sound travels faster through water.\n\nMore.", "zh": "老街的尽头有一家铺子。"}
-    random = bits_per_byte(model, tokenizer, texts)
+    random = bits_per_byte(paragraph_costs(model, tokenizer, texts))
     with torch.no_grad():
         kept = model.lm_head.weight.clone()
         model.lm_head.weight.zero_()
-        flat = bits_per_byte(model, tokenizer, texts)
+        flat = bits_per_byte(paragraph_costs(model, tokenizer, texts))
         model.lm_head.weight.copy_(kept)
     assert flat["en"] == pytest.approx(math.log2(len(tokenizer)), rel=1e-4)
     assert flat["zh"] == pytest.approx(math.log2(len(tokenizer)), rel=0.2)
     assert random["en"] != pytest.approx(flat["en"], rel=1e-6)
+
+
+def test_a_model_is_compared_with_its_base_paragraph_by_paragraph():
+    base = {"en": [(100.0, 100), (210.0, 200), (150.0, 100)], "zh": [(10.0, 10)]}
+    worse = {"en": [(110.0, 100), (230.0, 200), (160.0, 100)], "zh": [(20.0, 10)]}
+    found = more_bits(worse, base)
+    assert found["en"] == pytest.approx((0.1, 0.1, 0.1))  # a tenth of a bit more for every byte of every paragraph
+    assert "zh" not in found  # one paragraph tells nothing of chance
+    mixed = {"en": [(90.0, 100), (230.0, 200), (160.0, 100)]}
+    _, low, high = more_bits(mixed, base)["en"]
+    assert low < 0 < high
 
 
 def test_the_shipped_texts_are_about_three_kilobytes_each():
@@ -46,7 +57,7 @@ def test_a_folder_is_evaluated_in_process(tiny_folder: Path, tmp_path: Path):
     probes = load_probes(suites=("stop",))
     with open_subject(str(tiny_folder)) as subject:
         condition = Condition(
-            "tuned", subject.answer, fingerprint=subject.fingerprint, bits_per_byte=subject.bits_per_byte
+            "tuned", subject.answer, fingerprint=subject.fingerprint, paragraph_costs=subject.paragraph_costs
         )
         card = evaluate([condition], PERSONA, probes=probes, out=tmp_path, texts=retention_texts())
     assert card.cell("tuned", "stop").total == len(probes)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from identity_kit.evaluate.statistics import mcnemar, wilson
+from identity_kit.evaluate.statistics import mcnemar, mean_difference, wilson
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,16 @@ def test_mcnemar_is_the_exact_two_sided_binomial():
     assert mcnemar(0, 5) == pytest.approx(2 / 32)
     assert mcnemar(1, 9) == pytest.approx(2 * 11 / 1024)
     assert mcnemar(9, 1) == mcnemar(1, 9)
+
+
+@pytest.mark.parametrize(("units", "quantile"), [(3, 4.3027), (6, 2.5706), (12, 2.2010), (21, 2.0860), (61, 2.0003)])
+def test_units_of_one_size_give_students_interval_of_the_mean(units, quantile):
+    differences = [float(i % 5) for i in range(units)]
+    mean = sum(differences) / units
+    error = (sum((d - mean) ** 2 for d in differences) / (units - 1) / units) ** 0.5
+    found = mean_difference([(d, 1.0) for d in differences])
+    assert found == pytest.approx((mean, mean - quantile * error, mean + quantile * error), abs=2e-3)
+
+
+def test_a_difference_is_weighed_by_the_size_of_its_unit():
+    assert mean_difference([(1.0, 10.0), (3.0, 30.0)]) == pytest.approx((0.1, 0.1, 0.1))
