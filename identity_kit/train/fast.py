@@ -29,7 +29,7 @@ from identity_kit.train.kernels import (
 )
 from identity_kit.train.margin import Learnt, behind
 from identity_kit.train.memory import room_left
-from identity_kit.train.packing import Pack, Part, pack, part, split
+from identity_kit.train.packing import Pack, pack, split
 from identity_kit.train.recipe import Recipe
 from identity_kit.train.tokens import Row
 
@@ -153,19 +153,10 @@ class FastEngine:
                 saved.gate_up = None
             kept.append((entry, saved if i >= self.first and not self.recompute else None))
             del saved
-        loss, dh, learnt = self._loss(h, batch, scale)
-        some = None if learnt is None else part(batch, learnt)
-        if some is not None:
-            if not some.rows:
-                return loss
-            batch, dh, angles = some.pack, dh[some.labels], (angles[0][some.nodes], angles[1][some.nodes])
+        loss, dh = self._loss(h, batch, scale)
         for i in range(last, self.first - 1, -1):
             entry, saved = kept.pop()
             where = batch.where if i == last else None
-            if some is not None:
-                entry = entry[some.nodes]
-                if saved is not None:
-                    saved = saved.part(some, some.nodes if where is None else some.labels)
             if saved is None:
                 _, saved = self.layers[i].forward(entry, batch, angles, where)
             dh = self.layers[i].backward(dh, entry, saved, batch, angles, where, needs_input=i > self.first)
@@ -191,13 +182,8 @@ class FastEngine:
             return torch.mm(self.head.weight, x.t()).t().contiguous()
         return F.linear(x, self.head.weight, self.head.bias)
 
-    def _loss(
-        self, h: torch.Tensor, batch: Pack, scale: float
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """The weighted loss of the hidden states h (w, d) at the predicting nodes, h's gradient, and where it is not zero.
-
-        The last is (w,) bool, or None where every label is learnt from.
-        """
+    def _loss(self, h: torch.Tensor, batch: Pack, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """The weighted loss of the hidden states h (w, d) at the predicting nodes, and h's gradient."""
         final = self.decoder.norm
         normed = torch.empty_like(h)
         r = norm(h, final.weight, final.variance_epsilon, normed)
@@ -221,14 +207,9 @@ class FastEngine:
             if batch.shared or self.margin is not None:
                 p.mul_(whole[start:end, None].to(p.dtype))
             p.index_put_((row, label), p[row, label] - share.to(p.dtype))  # each (row, label) is there once
-            if self.margin is None:
-                torch.mm(p, self.head.weight, out=gradient[start:end])
-            else:
-                left = whole[start:end].nonzero()[:, 0]
-                gradient[start:end] = 0
-                gradient[start + left] = p[left] @ self.head.weight
+            torch.mm(p, self.head.weight, out=gradient[start:end])
         gradient.mul_(scale)
-        return total, norm_backward(gradient, h, final.weight, r), None if self.margin is None else whole > 0
+        return total, norm_backward(gradient, h, final.weight, r)
 
 
 @dataclass
@@ -252,20 +233,6 @@ class _Saved:
     r2: torch.Tensor
     gate_up: torch.Tensor | None
     low3: torch.Tensor
-
-    def part(self, some: Part, index: torch.Tensor) -> _Saved:
-        """What the backward pass of `some` needs; `index` says where its nodes stand in what follows attention."""
-
-        def taken(x: torch.Tensor | None, index: torch.Tensor) -> torch.Tensor | None:
-            return None if x is None else x[index]
-
-        before = {name: taken(getattr(self, name), some.nodes) for name in ("low1", "r1", "qkv")}
-        after = ("context", "low0", "middle", "low2", "r2", "gate_up", "low3")
-        return _Saved(
-            attention=self.attention.part(some.rows, some.longest),
-            **before,  # type: ignore[arg-type]
-            **{name: taken(getattr(self, name), index) for name in after},  # type: ignore[arg-type]
-        )
 
 
 class _Layer:

@@ -284,11 +284,6 @@ class Attention:
             del self.out
         return out
 
-    def part(self, rows: list[int], length: int) -> Attention:
-        """The same for some of the rows, up to `length`: made again, which takes less time than keeping track."""
-        q, k, v = (x.detach()[rows, :, :length].contiguous() for x in (self.q, self.k, self.v))
-        return Attention(q, k, v, self.scale)
-
     def backward(self, dout: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The gradients of q, k and v from that of the output (b, heads, l, e)."""
         if not self.written_out:

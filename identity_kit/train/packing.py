@@ -14,8 +14,6 @@ import torch
 
 from identity_kit.train.tokens import Row
 
-_WORTH_CUTTING = 0.9  # of the tokens: above it, taking parts costs more than it saves
-
 
 @dataclass(frozen=True)
 class Pack:
@@ -111,68 +109,6 @@ def pack(rows: Sequence[Row], device: torch.device) -> Pack:
         target_weight=tensor([labels[label] for label in found]),
         starts=[bisect.bisect_left(at, i) for i in range(len(where) + 1)],
     )
-
-
-@dataclass(frozen=True)
-class Part:
-    """The part of a pack that leads to some of its labels, as a pack of its own, without targets.
-
-    Attributes:
-        pack: the smaller tree.
-        nodes: (tokens of the part,) which nodes of the whole pack they are.
-        labels: (w of the part,) which of the whole pack's `where` are left.
-        rows: which of its rows.
-        longest: how much of them.
-    """
-
-    pack: Pack
-    nodes: torch.Tensor
-    labels: torch.Tensor
-    rows: list[int]
-    longest: int
-
-
-def part(whole: Pack, wanted: torch.Tensor) -> Part | None:
-    """What leads to the `wanted` (w,) bool of the pack's `where`; None where that is nearly all of it."""
-    device = whole.ids.device
-    labels = wanted.nonzero()[:, 0]
-    ends = set(whole.where[labels].tolist())
-    rows: list[int] = []
-    paths: list[list[int]] = []
-    for number, path in enumerate(whole.path.tolist()):
-        # Node 0 is also what short rows are filled up with.
-        last = max((place for place, node in enumerate(path) if node in ends and (node or not place)), default=-1)
-        if last >= 0:
-            rows.append(number)
-            paths.append(path[: last + 1])
-    nodes = sorted({node for path in paths for node in path})
-    if len(nodes) > _WORTH_CUTTING * len(whole.ids):
-        return None
-    index = {node: i for i, node in enumerate(nodes)}
-    longest = max(map(len, paths), default=0)
-    owner: dict[int, int] = {}
-    for number, path in enumerate(paths):
-        for place, node in enumerate(path):
-            owner.setdefault(index[node], number * longest + place)
-
-    def tensor(values: Sequence[object]) -> torch.Tensor:
-        return torch.tensor(values, dtype=torch.long, device=device)
-
-    chosen = tensor(nodes)
-    none = tensor([])
-    smaller = Pack(
-        ids=whole.ids[chosen],
-        positions=whole.positions[chosen],
-        path=tensor([[index[node] for node in path] + [0] * (longest - len(path)) for path in paths]),
-        owner=tensor([owner[i] for i in range(len(nodes))]),
-        shared=sum(map(len, paths)) > len(nodes),
-        where=tensor([index[node] for node in whole.where[labels].tolist()]),
-        target=none,
-        target_at=none,
-        target_weight=none,
-        starts=[],
-    )
-    return Part(smaller, chosen, labels, rows, longest)
 
 
 def split(rows: Sequence[Row], tokens: int) -> Iterator[list[Row]]:
