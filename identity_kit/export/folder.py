@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from identity_kit.errors import BadInput, Stopped
 from identity_kit.ui import tr
 
@@ -49,9 +51,9 @@ def atomic_folder(out: Path) -> Iterator[Path]:
         temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".part"))
         yield temporary
         _swap(temporary, out)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # safetensors wraps a full disk in an error of its own
         raise Stopped(
-            tr(f"写不了：{error.strerror or error}", f"cannot write: {error.strerror or error}"),
+            tr(f"写不了：{_reason(error)}", f"cannot write: {_reason(error)}"),
             where=str(out),
             fix=tr(
                 "腾出空间或换个 -o，再运行同一条命令", "free some space or choose another -o, then run the same command"
@@ -60,6 +62,10 @@ def atomic_folder(out: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _swap(new: Path, out: Path) -> None:

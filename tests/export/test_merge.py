@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from identity_kit.errors import BadInput
+from identity_kit.errors import BadInput, Stopped
 from identity_kit.export.merge import merge_adapter
 from identity_kit.persona import Persona
 
@@ -35,6 +36,23 @@ def test_merged_model_is_base_plus_adapter(base: Path, adapter: Path, persona: P
     assert result.mean_kl < 0.02 < result.moved
     whole, apart, before = logits(tmp_path / "out"), logits(base, adapter), logits(base)
     assert (whole - apart).abs().mean() < 0.1 * (before - apart).abs().mean()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are a thing of Unix")
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    base: Path, adapter: Path, persona: Persona, tmp_path: Path
+) -> None:
+    import resource
+
+    most, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))  # less than the weights take
+    try:
+        with pytest.raises(Stopped, match="cannot write") as stopped:
+            merge_adapter(base, adapter, tmp_path / "out", persona)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    assert stopped.value.exit_code == 3
+    assert not list(tmp_path.glob("*out*"))
 
 
 def test_the_sum_is_made_in_32_bit_and_rounded_once(
