@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -53,6 +54,20 @@ def atomic_open(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         if temporary:
             temporary.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def os_errors() -> Iterator[None]:
+    """Within it a full disk is an OSError where safetensors writes too, which wraps it in an error of its own."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 def _umask() -> int:

@@ -9,9 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from safetensors import SafetensorError
-
 from identity_kit.errors import BadInput, Stopped
+from identity_kit.files import os_errors
 from identity_kit.ui import tr
 
 # Written into every folder we export; only a folder that carries it is ever replaced.
@@ -49,11 +48,12 @@ def atomic_folder(out: Path) -> Iterator[Path]:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".part"))
-        yield temporary
+        with os_errors():
+            yield temporary
         _swap(temporary, out)
-    except (OSError, SafetensorError) as error:  # safetensors wraps a full disk in an error of its own
+    except OSError as error:
         raise Stopped(
-            tr(f"写不了：{_reason(error)}", f"cannot write: {_reason(error)}"),
+            tr(f"写不了：{error.strerror or error}", f"cannot write: {error.strerror or error}"),
             where=str(out),
             fix=tr(
                 "腾出空间或换个 -o，再运行同一条命令", "free some space or choose another -o, then run the same command"
@@ -62,10 +62,6 @@ def atomic_folder(out: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
 
 
 def _swap(new: Path, out: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from identity_kit.errors import BadInput, Stopped
+from identity_kit.files import os_errors
 from identity_kit.models.adapters import quiet_adapters
 from identity_kit.models.device import best_device, best_dtype
 from identity_kit.models.quantised import note_quantisation
@@ -269,9 +270,9 @@ def save_trained(
     try:
         if recipe.method == "full":
             model.config.use_cache = True
-            model.save_pretrained(temporary, state_dict=weights)
-        else:
+        with os_errors():
             model.save_pretrained(str(temporary), state_dict=weights)
+        if recipe.method != "full":
             (temporary / "README.md").unlink(missing_ok=True)
             if recipe.method == "qlora" and recipe.quantization != "int8":
                 note_quantisation(temporary, recipe.quantization, recipe.double_quant)

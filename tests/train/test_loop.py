@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch", reason="needs torch")
 from identity_kit.conversation import conversation  # noqa: E402
 from identity_kit.errors import BadInput, Stopped  # noqa: E402
 from identity_kit.train import make_recipe, train  # noqa: E402
+from identity_kit.train.model import adapt, load_base, load_tokenizer, save_trained, settle  # noqa: E402
 from tests.train.processes import BASE, adapter_bytes, losses, start, two_processes, wait_for_step  # noqa: E402
 
 
@@ -168,6 +169,24 @@ def test_a_full_disk_stops_cleanly(tiny: Callable[..., Path], rows: Path, tmp_pa
     assert process.returncode == 3, words
     assert "cannot save the checkpoint" in words and "Traceback" not in words
     assert not list((out / "checkpoints").glob(".step-*"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are a thing of Unix")
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_disk_that_is_full_at_the_end_is_one_line(tiny: Callable[..., Path], tmp_path: Path, method: str) -> None:
+    import resource
+
+    folder, out, recipe = tiny(), tmp_path / "run", make_recipe(rank=64, dtype="fp32", method=method)
+    tokenizer = load_tokenizer(folder, recipe)
+    model = adapt(load_base(folder, settle(recipe)), tokenizer, recipe, folder)
+    most, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))  # less than the weights take
+    try:
+        with pytest.raises(Stopped, match=r"cannot save the result: \w+"):
+            save_trained(model, tokenizer, recipe, out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    assert not list(out.glob("*")) and not list(out.glob(".*"))
 
 
 def test_two_processes_follow_the_curve_of_one(tiny: Callable[..., Path], rows: Path, tmp_path: Path) -> None:
