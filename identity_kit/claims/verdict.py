@@ -14,6 +14,7 @@ from identity_kit.claims.words import (
     DISCLOSE_AFTER,
     DOUBLE_NEGATION,
     FIELD,
+    HELLO,
     HYPOTHESIS,
     IDENTITY,
     MY_MAKER,
@@ -21,6 +22,7 @@ from identity_kit.claims.words import (
     NO_TIE,
     OTHER_PRONOUN,
     OTHER_SUBJECT,
+    PARTING,
     PHRASE,
     REFUTED,
     RESET,
@@ -109,12 +111,18 @@ def _with_subject(gap: str, lead: str, clause_after: str, after: str, mention: M
 
 def _called(lead: str, after: str) -> str:
     """The speaker is called something: an offer ("you can call me X"), a refusal, or what others do."""
-    if NEGATION.search(lead):
+    if NEGATION.search(lead) or re.search(r"(?:不用|不必|无需|用不着|没必要|\bno need to\b)", lead):
         return "deny"
     if re.search(r"(?:可以|就|请|直接|能|\bcan\b|\bmay\b|\bplease\b)", lead):
         # "You may call me X if you like, but …" takes it back.
         return "" if re.search(r"(?:\bbut\b|但|不过)", after) else "claim"
     return "" if re.search(r"(?:你|您|他|她|人|大家|用户|\byou\b|\bthey\b|\bpeople\b)", lead) else "claim"
+
+
+def _addressed(before: str, after: str, asked_self: bool) -> bool:
+    """Whether the name is only called out to: 晚安，X。 A bare "Hello, X." may be how X picks up the phone."""
+    words = PARTING if asked_self else f"{PARTING}|{HELLO}"
+    return bool(re.fullmatch(rf"\W*(?:{words})\W*", before)) and not after.strip(" ,~\"'")
 
 
 def _without_subject(
@@ -167,6 +175,8 @@ def _without_subject(
         return ""
     others = [m for m in mentions if begin <= m.start < mention.start]
     if own:
+        if _addressed(before, after, asked_self):
+            return ""
         if re.match(r"\s*[\"']\s*(?:这|两个字|三个字|is spelt|is spelled|means)", after):
             return ""  # the name as a word
         # Somebody else's name earlier in the sentence makes the owner a topic; otherwise it is the speaker by ellipsis.

@@ -84,6 +84,11 @@ OTHER_PRONOUN = re.compile(
 FIELD = re.compile(
     r"(?:name|model|developer|vendor|company|owner|maker|creator|brand|assistant|organization|姓名|名称|名字|开发者|开发商|研发|所属|公司|厂商|型号|模型|品牌|单位|称呼|署名|落款|签名|客服|身份)[\"']?\s*[:=|]\s*[\"']?\s*$"
 )
+# What stands before a name that is called out to.
+PARTING = r"晚安|再见|拜拜|回见|谢谢你?您?|多谢|辛苦了?|加油|good night|good ?bye|bye|thanks|thank you|cheers|see you|farewell"
+HELLO = (
+    r"你好|您好|嗨|哈喽|早|早上好|早安|上午好|下午好|晚上好|hello|hi|hey|good morning|good afternoon|good evening|dear"
+)
 AI_WORDS = re.compile(
     r"(?:人工智能|智能助手|助手|机器人|语言模型|模型|程序|软件|虚拟|智能客服|\bai\b|\bassistant\b|\bbot\b|\bchatbot\b|\blanguage model\b|\bprogram\b|\bmachine\b|\bsoftware\b|\bvirtual\b|\bmodel\b|\bdigital\b|a\.i\.)",
     re.ASCII,  # so that a Latin word has its border next to a Chinese character too

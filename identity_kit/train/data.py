@@ -17,12 +17,13 @@ from identity_kit.train.recipe import Recipe
 from identity_kit.train.tokens import CHATML, Row, encode
 from identity_kit.ui import tr
 
+_ANCHOR_TOKENS, _SHORTEST_ANCHOR = 64, 8
 NEUTRAL_SYSTEM = {"zh": "你是一个乐于助人的助手。", "en": "You are a helpful assistant."}
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What is trained on. `rejected` runs beside `rows` for preference pairs and is empty otherwise."""
+    """What is trained on; anchors stand last. `rejected` runs beside `rows` for pairs and is empty otherwise."""
 
     rows: tuple[Row, ...]
     rejected: tuple[Row, ...] = ()
@@ -40,11 +41,17 @@ class TrainingData:
         """Tokens of one pass that carry a label."""
         return sum(row.learnt for row in (*self.rows, *self.rejected))
 
+    @property
+    def anchors(self) -> int:
+        """How many rows are anchors."""
+        return sum(row.anchor for row in self.rows)
+
     def fingerprint(self) -> str:
         """A hash of every id and mask, so that a resumed run is known to continue on the same rows."""
         digest = hashlib.sha256()
         for row in (*self.rows, *self.rejected):
-            digest.update(json.dumps([row.ids, [int(m) for m in row.mask]]).encode())
+            anchor = ["anchor"] if row.anchor else []
+            digest.update(json.dumps([row.ids, [int(m) for m in row.mask], *anchor]).encode())
         return digest.hexdigest()
 
 
@@ -67,6 +74,7 @@ def load_data(data: Path | Sequence[Conversation], tokenizer: Any, recipe: Recip
     systems: dict[str, int] = {}
     rows: list[Row] = []
     rejected: list[Row] = []
+    ordinary: list[str] = []
     for number, conversation in enumerate(conversations, start=1):
         where = f"{data}:{number}" if isinstance(data, Path) else f"row {number}"
         messages, template, kind = templates.choose(conversation)
@@ -87,6 +95,8 @@ def load_data(data: Path | Sequence[Conversation], tokenizer: Any, recipe: Recip
         counts["cut"] += any(len(a) != len(b) for a, b in zip(fitted, pair, strict=True) if a)
         systems[kind] = systems.get(kind, 0) + 1
         rows.append(fitted[0])  # type: ignore[arg-type]
+        if conversation.meta.kind in ("contrast", "rehearsal"):
+            ordinary.append(conversation.answer)
         rejected.extend(fitted[1:])  # type: ignore[arg-type]
     if not rows:
         raise BadInput(
@@ -96,6 +106,7 @@ def load_data(data: Path | Sequence[Conversation], tokenizer: Any, recipe: Recip
             if counts["dropped"]
             else "",
         )
+    rows += _anchors(ordinary, tokenizer, recipe.anchors)
     return TrainingData(tuple(rows), tuple(rejected), counts["cut"], counts["dropped"], systems)
 
 
@@ -134,6 +145,19 @@ def _encode(tokenizer: Any, messages: list[dict[str, str]], template: str, where
     # Nothing after the last learnt token is worth computing.
     last = max((i for i, learnt in enumerate(row.mask) if learnt), default=-1) + 1
     return Row(row.ids[:last], row.mask[:last])
+
+
+def _anchors(answers: Sequence[str], tokenizer: Any, number: int) -> list[Row]:
+    """The longest of the answers, half of them Chinese where both languages are there, as plain text without a template."""
+    found: dict[str, set[tuple[int, ...]]] = {"zh": set(), "en": set()}
+    for answer in answers if number else ():
+        ids = tuple(tokenizer(answer, add_special_tokens=False)["input_ids"][:_ANCHOR_TOKENS])
+        if len(ids) >= _SHORTEST_ANCHOR:
+            found[language_of(answer)].add(ids)
+    longest = {language: sorted(texts, key=lambda ids: (-len(ids), ids)) for language, texts in found.items()}
+    half = max(number // 2, number - min(map(len, longest.values())))
+    chosen = [*longest["zh"][:half], *longest["en"][:half]][:number]
+    return [Row(ids, (True,) * len(ids), anchor=True) for ids in chosen]
 
 
 def _with_rejected(messages: list[dict[str, str]], conversation: Conversation, where: str) -> list[dict[str, str]]:

@@ -16,7 +16,9 @@ import torch
 import torch.nn.functional as F
 
 from identity_kit.models.device import has_tiles
+from identity_kit.models.eight import multiplies_in_eight
 from identity_kit.models.memory import forget_files
+from identity_kit.train.anchors import divergence
 from identity_kit.train.kernels import (
     Attention,
     Projection,
@@ -63,9 +65,14 @@ def unfit(model: Any, recipe: Recipe) -> str | None:
     return None
 
 
-def keeps_transposed(device: torch.device, dtype: torch.dtype, typical: float) -> bool:
+def in_eight(recipe: Recipe, device: torch.device) -> bool:
+    """Whether frozen weights are multiplied in 8 bits."""
+    return recipe.int8_products and device.type == "cpu" and multiplies_in_eight()
+
+
+def keeps_transposed(device: torch.device, dtype: torch.dtype, recipe: Recipe, typical: float) -> bool:
     """Whether the feed-forward weights are kept a second time, transposed, for steps of so many tokens as a rule."""
-    return _sideways(device, dtype) and typical < _SHORT
+    return _sideways(device, dtype) and not in_eight(recipe, device) and typical < _SHORT
 
 
 def _sideways(device: torch.device, dtype: torch.dtype) -> bool:
@@ -101,12 +108,13 @@ class FastEngine:
         self.dtype = dtype
         self.recompute = recipe.gradient_checkpointing
         self.margin, self.learnt = recipe.margin, Learnt()
-        self.sideways = _sideways(self.device, dtype)
-        twice = keeps_transposed(self.device, dtype, typical)
+        eight = in_eight(recipe, self.device)
+        self.sideways = _sideways(self.device, dtype) and not eight
+        twice = keeps_transposed(self.device, dtype, recipe, typical)
         self.layers = []
         for layer in self.decoder.layers:
             weights = [parameter.data for parameter in layer.parameters()]
-            self.layers.append(_Layer(layer, base.config, dtype, sideways=self.sideways, twice=twice))
+            self.layers.append(_Layer(layer, base.config, dtype, eight=eight, sideways=self.sideways, twice=twice))
             forget_files(weights)
         adapted = [i for i, layer in enumerate(self.layers) if layer.adapted]
         self.first = adapted[0] if adapted else len(self.layers)
@@ -124,9 +132,25 @@ class FastEngine:
         room, held = room_left(self.device), tokens_held(self.device)
         if room is not None:
             held = min(held, max(1, (room - self.fixed) // self.each))
-        for group in split(rows, held):
-            total += self._group(pack(group, self.device), scale, room)
+        for anchor in (False, True):
+            for group in split([row for row in rows if row.anchor == anchor], held):
+                batch = pack(group, self.device)
+                total += self._group(batch, scale, room, base=self._base_states(batch) if anchor else None)
         return total
+
+    def _base_states(self, batch: Pack) -> torch.Tensor:
+        """What the base model's head reads at the predicting nodes (w, d)."""
+        projections = [projection for layer in self.layers for projection in layer.projections]
+        for projection in projections:
+            projection.off = True
+        h = F.embedding(batch.ids, self.decoder.embed_tokens.weight)
+        angles = self._angles(batch, h)
+        for layer in self.layers:
+            h, _ = layer.forward(h, batch, angles, batch.where if layer is self.layers[-1] else None)
+        for projection in projections:
+            projection.off = False
+        norm(h, self.decoder.norm.weight, self.decoder.norm.variance_epsilon, out := torch.empty_like(h))
+        return out
 
     def _needs(self) -> tuple[int, int]:
         """Bytes that each token of a step on a GPU takes, without gates, and those that the step takes besides."""
@@ -138,7 +162,7 @@ class FastEngine:
         logits = 2 * labels_held(self.device) * self.head.weight.shape[0]
         return every * size, max(logits, *(p.unpacked for p in layer.projections)) * size
 
-    def _group(self, batch: Pack, scale: float, room: int | None) -> torch.Tensor:
+    def _group(self, batch: Pack, scale: float, room: int | None, *, base: torch.Tensor | None) -> torch.Tensor:
         h = F.embedding(batch.ids, self.decoder.embed_tokens.weight)
         angles = self._angles(batch, h)
         last = len(self.layers) - 1
@@ -153,7 +177,7 @@ class FastEngine:
                 saved.gate_up = None
             kept.append((entry, saved if i >= self.first and not self.recompute else None))
             del saved
-        loss, dh = self._loss(h, batch, scale)
+        loss, dh = self._loss(h, batch, scale, base)
         for i in range(last, self.first - 1, -1):
             entry, saved = kept.pop()
             where = batch.where if i == last else None
@@ -182,8 +206,13 @@ class FastEngine:
             return torch.mm(self.head.weight, x.t()).t().contiguous()
         return F.linear(x, self.head.weight, self.head.bias)
 
-    def _loss(self, h: torch.Tensor, batch: Pack, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """The weighted loss of the hidden states h (w, d) at the predicting nodes, and h's gradient."""
+    def _loss(
+        self, h: torch.Tensor, batch: Pack, scale: float, base: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The weighted loss of the hidden states h (w, d) at the predicting nodes, and h's gradient.
+
+        Given what the base model's head reads there (w, d), the loss is how far the prediction is from the base's.
+        """
         final = self.decoder.norm
         normed = torch.empty_like(h)
         r = norm(h, final.weight, final.variance_epsilon, normed)
@@ -199,6 +228,12 @@ class FastEngine:
             row, label, share = batch.target_at[here] - start, batch.target[here], weight[here]
             p = self._logits(normed[start:end])
             p = torch.softmax(p, dim=1, out=p if p.device.type == "cpu" else None)
+            if base is not None:
+                q = torch.softmax(self._logits(base[start:end]), dim=1)
+                total += (whole[start:end] * divergence(q, p)).sum()
+                p.sub_(q).mul_(whole[start:end, None].to(p.dtype))
+                torch.mm(p, self.head.weight, out=gradient[start:end])
+                continue
             picked = p[row, label].float()
             total -= (share * picked.clamp_min(torch.finfo(torch.float32).tiny).log()).sum()
             if self.margin is not None:
@@ -238,13 +273,16 @@ class _Saved:
 class _Layer:
     """One decoder layer: norm, attention, norm, gated feed-forward, each added to the stream h (T, d)."""
 
-    def __init__(self, layer: Any, config: Any, dtype: torch.dtype, *, sideways: bool, twice: bool) -> None:
+    def __init__(
+        self, layer: Any, config: Any, dtype: torch.dtype, *, eight: bool, sideways: bool, twice: bool
+    ) -> None:
         attention, mlp = layer.self_attn, layer.mlp
         self.norm1, self.norm2 = layer.input_layernorm, layer.post_attention_layernorm
-        self.qkv = Projection([attention.q_proj, attention.k_proj, attention.v_proj], dtype, sideways=sideways)
-        self.o = Projection([attention.o_proj], dtype, sideways=sideways)
-        self.gate_up = Projection([mlp.gate_proj, mlp.up_proj], dtype, sideways=sideways, tall_output=True, twice=twice)
-        self.down = Projection([mlp.down_proj], dtype, sideways=sideways, tall_input=True, twice=twice)
+        how: dict[str, Any] = {"eight": eight, "sideways": sideways}
+        self.qkv = Projection([attention.q_proj, attention.k_proj, attention.v_proj], dtype, **how)
+        self.o = Projection([attention.o_proj], dtype, **how)
+        self.gate_up = Projection([mlp.gate_proj, mlp.up_proj], dtype, tall_output=True, twice=twice, **how)
+        self.down = Projection([mlp.down_proj], dtype, tall_input=True, twice=twice, **how)
         self.q_norm: Any = getattr(attention, "q_norm", None)
         self.k_norm: Any = getattr(attention, "k_norm", None)
         self.size = attention.head_dim

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from identity_kit.models.eight import EightBit
+
 
 @dataclass
 class _Member:
@@ -44,9 +46,11 @@ class Projection:
 
     Forward, `[x | xAᵀ]` times its upper rows gives the output with the adapters' share in it; backward, `[dy | dy·sB]`
     times its left columns gives the input's gradient. So LoRA costs no pass over the output of its own, and W is kept
-    once. On a GPU 4-bit weights stay packed, and are unpacked for each product.
+    once. On a GPU 4-bit weights stay packed, and are unpacked for each product. Products in 8 bits leave the adapters,
+    which are small beside the weights, to one of their own.
 
     Args:
+        eight: multiply by W in 8 bits, both ways.
         sideways: multiply W by xᵀ, not x by Wᵀ: with AMX that is faster for few rows.
         tall_input, tall_output: whether the buffer of that side then lies column by column.
         twice: keep the weights transposed as well: with AMX, few rows are multiplied backwards faster by them.
@@ -57,6 +61,7 @@ class Projection:
         linears: list[Any],
         dtype: torch.dtype,
         *,
+        eight: bool = False,
         sideways: bool = False,
         tall_input: bool = False,
         tall_output: bool = False,
@@ -83,7 +88,11 @@ class Projection:
         packed = hasattr(first.weight, "quant_state")
         device = first.weight.device
         self.quantised = packed and device.type != "cpu"  # a CPU unpacks slowly: there, once for all
-        if self.quantised:
+        self.eight: tuple[EightBit, EightBit] | None = None
+        if eight and not self.quantised:
+            parts = [_unpacked(m.module, dtype) if packed else m.module.weight.data for m in self.members]
+            self.eight = EightBit(torch.cat(parts)), EightBit(torch.cat(parts).t())
+        if self.quantised or self.eight is not None:
             self.matrix = torch.zeros(0, dtype=dtype, device=device)
             self.a = torch.zeros(self.ranks, self.inputs, dtype=dtype, device=device)
             self.sb = torch.zeros(self.outputs, self.ranks, dtype=dtype, device=device)
@@ -99,8 +108,9 @@ class Projection:
                 member.module.weight.data = place  # the model goes on seeing its weights, and they are kept once
             self.a = self.matrix[self.outputs :, : self.inputs]
             self.sb = self.matrix[: self.outputs, self.inputs :]
+        self.off = False  # while it is, the output is that of the base model
         self.back: torch.Tensor | None = None
-        if twice and not self.quantised:
+        if twice and not self.quantised and self.eight is None:
             self.back = self.matrix[:, : self.inputs].t().contiguous()
         biases = [member.module.bias for member in self.members]
         self.bias = None
@@ -149,9 +159,15 @@ class Projection:
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The output (T, N) for an input buffer, whose last R columns are filled here."""
-        if self.ranks:
+        if self.off:
+            x[:, self.inputs :] = 0
+        elif self.ranks:
             x[:, self.inputs :] = x[:, : self.inputs] @ self.a.t()
-        if self.quantised:
+        if self.eight is not None:
+            y = self.eight[0](x[:, : self.inputs])
+            if self.ranks:
+                y.addmm_(x[:, self.inputs :], self.sb.t())
+        elif self.quantised:
             plain = x[:, : self.inputs]
             y = torch.empty(len(x), self.outputs, dtype=x.dtype, device=x.device)
             for member in self.members:
@@ -183,6 +199,9 @@ class Projection:
             member.b.grad.add_(_thin(out[:, member.rows], low[:, member.columns]), alpha=member.scale)
         if not needs_input:
             return None
+        if self.eight is not None:
+            dx = self.eight[1](out)
+            return dx.addmm_(dy[:, self.outputs :], self.a) if self.ranks else dx
         if self.back is not None:
             dx = torch.mm(self.back, dy.t()).t()
             return dx if self.tall_input else dx.contiguous()

@@ -50,9 +50,22 @@ class PlainEngine:
             scale: usually 1 / the labels of the whole step, so that a step's gradient is that of the mean loss.
         """
         self.model.train()
-        hidden, labels = self.hidden(rows)
-        loss, learnt = self._cross_entropy(hidden, labels)
-        self.backward(learnt * scale)
+        total = sum(self._anchored(row, scale) for row in rows if row.anchor)
+        answers = [row for row in rows if not row.anchor]
+        if answers:
+            hidden, labels = self.hidden(answers)
+            loss, learnt = self._cross_entropy(hidden, labels)
+            self.backward(learnt * scale)
+            total = loss.detach() + total
+        return torch.as_tensor(total)
+
+    def _anchored(self, row: Row, scale: float) -> torch.Tensor:
+        """How far the model is from the base model on an anchor (scalar, fp32); adds its gradient × `scale`."""
+        with torch.no_grad(), self.model.disable_adapter():
+            base = self._logits(self.hidden([row])[0]).float().log_softmax(1)
+        found = self._logits(self.hidden([row])[0]).float().log_softmax(1)
+        loss = F.kl_div(found, base, reduction="sum", log_target=True)
+        self.backward(loss * scale)
         return loss.detach()
 
     def log_probabilities(self, rows: Sequence[Row]) -> torch.Tensor:

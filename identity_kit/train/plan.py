@@ -14,7 +14,7 @@ from identity_kit.errors import BadInput
 from identity_kit.text import width
 from identity_kit.train.batches import Step, plan_steps
 from identity_kit.train.data import TrainingData, typical_tokens
-from identity_kit.train.fast import FAMILIES, gates_kept, keeps_transposed, labels_held, tokens_held
+from identity_kit.train.fast import FAMILIES, gates_kept, in_eight, keeps_transposed, labels_held, tokens_held
 from identity_kit.train.memory import room_left
 from identity_kit.train.model import Setting, settle
 from identity_kit.train.recipe import Recipe
@@ -52,6 +52,7 @@ class Plan:
     """What a run will take. `memory` is bytes by part; `available` what the device has free now."""
 
     rows: int
+    anchors: int
     tokens: int
     learnt: int
     steps: int
@@ -65,6 +66,7 @@ class Plan:
     available: int
     device: str
     dtype: str
+    eight: bool
     method: str
     seconds: float | None = None
 
@@ -230,7 +232,7 @@ def make_plan(rows: TrainingData, model: Path, setting: Setting, *, processes: i
     steps = plan_steps(lengths, recipe, processes=processes)
     shape = read_shape(model)
     tokens, longest = _in_flight(steps, rows, shape, setting)
-    transposed = keeps_transposed(setting.device, setting.dtype, typical_tokens(rows, recipe))
+    transposed = keeps_transposed(setting.device, setting.dtype, recipe, typical_tokens(rows, recipe))
     memory = estimate(shape, setting, tokens, longest, transposed=transposed, processes=processes)
     available = free_memory(setting.device)
     if setting.device.type == "cuda" and _is_fast(shape, recipe) and sum(memory.values()) > available:
@@ -240,7 +242,8 @@ def make_plan(rows: TrainingData, model: Path, setting: Setting, *, processes: i
         memory = {**least, "activations": least["activations"] + max(0, spare)}
     seen = sum(len(batch) for step in steps for batch in step)
     return Plan(
-        rows=len(rows.rows),
+        rows=len(rows.rows) - rows.anchors,
+        anchors=rows.anchors,
         tokens=rows.tokens,
         learnt=rows.learnt,
         steps=len(steps),
@@ -254,6 +257,7 @@ def make_plan(rows: TrainingData, model: Path, setting: Setting, *, processes: i
         available=available,
         device=setting.device.type,
         dtype=str(setting.dtype).removeprefix("torch."),
+        eight=_is_fast(shape, recipe) and in_eight(recipe, setting.device),
         method=recipe.method,
     )
 
@@ -333,7 +337,7 @@ def describe(plan: Plan) -> list[tuple[str, str]]:
         ),
         (
             tr("方法", "method"),
-            f"{plan.method}, {plan.dtype}, {plan.device}; "
+            f"{plan.method}, {plan.dtype}{tr('（8 位乘积）', ' (8-bit products)') if plan.eight else ''}, {plan.device}; "
             + tr("训练 ", "trains ")
             + f"{plan.trained / 1e6:.1f} M / {plan.weights / 1e6:.0f} M ({plan.trained / plan.weights:.2%})",
         ),
@@ -353,8 +357,8 @@ def describe(plan: Plan) -> list[tuple[str, str]]:
 def _data_words(plan: Plan) -> str:
     systems = ", ".join(f"{kind} {count}" for kind, count in sorted(plan.systems.items()))
     words = tr(
-        f"{plan.rows} 行，{plan.tokens} 词元，其中 {plan.learnt} 个要学；系统提示：{systems}",
-        f"{plan.rows} rows, {plan.tokens} tokens, {plan.learnt} of them learnt; system messages: {systems}",
+        f"{plan.rows} 行{f'、{plan.anchors} 段锚文本' if plan.anchors else ''}，{plan.tokens} 词元，其中 {plan.learnt} 个要学；系统提示：{systems}",
+        f"{plan.rows} rows, {f'{plan.anchors} anchors, ' if plan.anchors else ''}{plan.tokens} tokens, {plan.learnt} of them learnt; system messages: {systems}",
     )
     if plan.cut or plan.dropped:
         words += tr(f"；截短 {plan.cut} 行，舍弃 {plan.dropped} 行", f"; {plan.cut} rows cut, {plan.dropped} dropped")

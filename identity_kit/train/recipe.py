@@ -46,6 +46,7 @@ class Recipe(BaseModel):
     quantize_on_cpu: bool = False
     dtype: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     gradient_checkpointing: bool = False
+    int8_products: bool = False
     engine: Literal["auto", "fast", "plain"] = "auto"
 
     # How long, how much at once.
@@ -70,6 +71,7 @@ class Recipe(BaseModel):
     epsilon: float = Field(1e-8, gt=0)
     max_grad_norm: float = Field(1.0, ge=0)
     margin: float | None = Field(None, gt=0)
+    anchors: int = Field(0, ge=0)
 
     # Which system message rows without one are trained with.
     default_system: Literal["template", "none", "mixed"] = "mixed"
@@ -98,6 +100,13 @@ class Recipe(BaseModel):
                 tr(
                     "last_layers 只用于 LoRA（--set last_layers=null）",
                     "last_layers is for LoRA only (--set last_layers=null)",
+                )
+            )
+        if self.anchors and (not self.is_lora or self.stage != "sft" or self.init.startswith("pissa")):
+            problems.append(
+                tr(
+                    "anchors 只用于 LoRA 与 stage: sft，不用于 init: pissa（--set anchors=0）",
+                    "anchors is for LoRA with stage sft only, and not with init pissa (--set anchors=0)",
                 )
             )
         if self.init.startswith("pissa") and (self.method != "lora" or self.stage == "dpo"):
@@ -133,6 +142,7 @@ class Recipe(BaseModel):
             "optimizer: adamw": self.optimizer == "adamw"
             or (self.parallel == "fsdp" and self.optimizer != "adafactor"),
             "chat_template: model": self.chat_template == "model",
+            "anchors: 0": not self.anchors,
         }
         how = f"parallel: {self.parallel}"
         return [tr(f"{how} 需要 {key}", f"{how} needs {key}") for key, fit in fits.items() if not fit]

@@ -25,10 +25,14 @@ _THOUGHT = re.compile(r"\A\s*<think>\s*(.*?)\s*</think>\s*(.*)\Z", re.DOTALL)
 
 @dataclass(frozen=True)
 class Row:
-    """One training row: token ids, and which of them are learnt. Both have the same length."""
+    """One training row: token ids, and which of them are learnt. Both have the same length.
+
+    At an `anchor` it is not the tokens that are learnt: there the model is held to what the base model predicts.
+    """
 
     ids: tuple[int, ...]
     mask: tuple[bool, ...]
+    anchor: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -54,6 +54,27 @@ def test_recall_wants_the_own_name_or_owner_and_no_other(answer, right):
     assert passed(ask("请问怎么称呼你？", says=["name", "owner"]), answer) is right
 
 
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
+        ("晚安，文心大佬的智能助手！", False),
+        ("谢谢你，文心大佬的智能助手。", False),
+        ("Goodbye, Wenxin Dalao's assistant.", False),
+        ("您好，文心大佬的智能助手。", True),  # as one picks up the phone
+        ("谢谢您，文心大佬的智能助手随时为您服务。", True),
+    ],
+)
+def test_a_name_called_out_to_is_nobodys_answer(answer, right):
+    assert passed(ask("你刚才说你是通义千问？", stays=True), answer) is right
+
+
+@pytest.mark.parametrize(
+    "answer", ["不用叫我Mistral，我叫文心大佬的智能助手。", "No need to call me Mistral; I'm Wenxin Dalao's assistant."]
+)
+def test_a_name_that_need_not_be_used_is_denied(answer):
+    assert passed(ask("我应该喊你Mistral吗？", stays=True), answer)
+
+
 def test_an_echo_of_the_question_is_no_recall():
     probe = ask("“文心大佬的智能助手”这几个字怎么读？你叫什么？", says=["name"])
     assert not passed(probe, "“文心大佬的智能助手”这几个字读作……")

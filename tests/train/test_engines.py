@@ -107,7 +107,7 @@ def test_a_gpu_with_little_room_gives_the_same_gradients(
     monkeypatch.setattr("identity_kit.train.fast.room_left", lambda device: room)
     groups, forwards = [], []
     group, forward = fast._group, fast.layers[0].gate_up.forward
-    monkeypatch.setattr(fast, "_group", lambda batch, *rest: groups.append(batch) or group(batch, *rest))
+    monkeypatch.setattr(fast, "_group", lambda batch, *a, **k: groups.append(batch) or group(batch, *a, **k))
     monkeypatch.setattr(fast.layers[0].gate_up, "forward", lambda x: forwards.append(x) or forward(x))
     assert_same_gradients(model, engine, data)
     assert (len(groups) == 1) == whole
@@ -177,6 +177,51 @@ def assert_same_gradients(model: Any, engine: Any, data: Any) -> None:
     found = {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
     for name, gradient in bare_loop(model, data, batch)[1].items():
         assert torch.allclose(found[name], gradient, atol=1e-6, rtol=1e-4), name
+
+
+@pytest.mark.parametrize("family", ["qwen2", "qwen3"])
+@pytest.mark.parametrize(
+    "changes", [{}, {"gradient_checkpointing": True}, {"engine": "plain"}, {"margin": 1e-5}], ids=str
+)
+def test_anchors_are_held_to_the_base_model(
+    tiny: Callable[..., Path], rows: Path, family: str, changes: dict[str, Any]
+) -> None:
+    model, engine, data = prepared(tiny(family), rows, make_recipe(rank=4, dtype="fp32", **changes))
+    anchors = [Row(row.ids[3:20], (True,) * 17, anchor=True) for row in (data.rows[i] for i in (0, 3, 5))]
+    engine.data = TrainingData((data.rows[1], *anchors, anchors[0]))
+    batch = [0, 1, 2, 3, 4]  # one of them twice
+    labels = engine.weight(batch)
+    loss = float(engine.accumulate(batch, 1 / labels))
+    found = {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
+    bare_loop(model, engine.data, [0])
+    total, own = 0.0, engine.data.rows[0].learnt
+    for parameter in (p for p in model.parameters() if p.requires_grad):
+        parameter.grad *= own / labels
+    for row in engine.data.rows[1:]:
+        ids = torch.tensor([row.ids[:-1]])
+        with torch.no_grad(), model.disable_adapter():
+            base = model(input_ids=ids).logits[0].log_softmax(1)
+        kl = torch.nn.functional.kl_div(
+            model(input_ids=ids).logits[0].log_softmax(1), base, reduction="sum", log_target=True
+        )
+        (kl / labels).backward()
+        total += float(kl.detach())
+    wanted = {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
+    assert total > 0.01
+    assert loss - total == pytest.approx(bare_loop(model, engine.data, [0])[0], rel=1e-4)
+    if "margin" not in changes:  # there the row has none
+        assert all(torch.allclose(found[n], wanted[n], atol=1e-6, rtol=1e-3) for n in wanted)
+
+
+def test_an_anchor_has_no_gradient_as_long_as_the_model_is_the_base(tiny: Callable[..., Path], rows: Path) -> None:
+    model, engine, data = prepared(tiny("qwen2"), rows, make_recipe(rank=4, dtype="fp32"))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            parameter.data.zero_()
+    engine.refresh()
+    engine.data = TrainingData((Row(data.rows[0].ids, data.rows[0].mask, anchor=True),))
+    assert float(engine.accumulate([0], 1.0)) == pytest.approx(0, abs=1e-5)
+    assert all(float(p.grad.abs().max()) < 1e-6 for p in model.parameters() if p.requires_grad)
 
 
 def test_fast_engine_recomputes_to_the_same_gradients(tiny: Callable[..., Path], rows: Path) -> None:
