@@ -90,7 +90,7 @@ class _Worker(threading.Thread):
         """Batch after batch, until told to end."""
         from identity_kit.models.packed import packed_linears
 
-        with packed_linears(self.model, rows=self.size, eight=True):
+        with packed_linears(self.model, rows=self.size):
             while not self.over:
                 first = self.held or self.waiting.get()
                 self.held = None

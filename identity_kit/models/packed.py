@@ -13,32 +13,21 @@ from typing import Any
 
 import torch
 
-from identity_kit.models.eight import EightBit, multiplies_in_eight
 from identity_kit.models.memory import forget_files
 
 
 @contextmanager
-def packed_linears(model: Any, *, rows: int, eight: bool = False) -> Iterator[None]:
+def packed_linears(model: Any, *, rows: int) -> Iterator[None]:
     """Within it, the model's 16-bit linears on a CPU multiply by packed copies, made for products of `rows` rows.
 
     Copies take as much memory as the weights; those of a mapped file leave it meanwhile.
-
-    Args:
-        eight: multiply in 8 bits where the processor does, but for the output head: answers are nearly the same then,
-            and there in two thirds of the time.
     """
     packed = []
     if _can_pack():
-        eight = eight and multiplies_in_eight()
-        head = model.get_output_embeddings() if eight else None
         for module in model.modules():
             if type(module) is torch.nn.Linear and _fits(module.weight):
-                weight = module.weight.detach()
-                if eight and module is not head:
-                    module.forward = partial(_multiply_in_eight, EightBit(weight), module.bias)  # type: ignore[method-assign]
-                else:
-                    copy = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
-                    module.forward = partial(_multiply, copy, module.bias)  # type: ignore[method-assign]
+                copy = torch.ops.mkldnn._reorder_linear_weight(module.weight.detach(), rows)
+                module.forward = partial(_multiply, copy, module.bias)  # type: ignore[method-assign]
                 packed.append(module)
         forget_files(module.weight for module in packed)
     try:
@@ -63,10 +52,3 @@ def _fits(weight: torch.Tensor) -> bool:
 
 def _multiply(packed: torch.Tensor, bias: torch.Tensor | None, x: torch.Tensor) -> torch.Tensor:
     return torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
-
-
-def _multiply_in_eight(weight: EightBit, bias: torch.Tensor | None, x: torch.Tensor) -> torch.Tensor:
-    y = weight(x.reshape(-1, x.shape[-1]))
-    if bias is not None:
-        y.add_(bias)
-    return y.view(*x.shape[:-1], -1)

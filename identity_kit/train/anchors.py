@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 
+WEIGHT = 3.0  # what a token of an anchor counts beside one of an answer (docs/evaluation.md)
 _TINY = torch.finfo(torch.float32).tiny
 
 

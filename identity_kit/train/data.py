@@ -106,7 +106,7 @@ def load_data(data: Path | Sequence[Conversation], tokenizer: Any, recipe: Recip
             if counts["dropped"]
             else "",
         )
-    rows += _anchors(ordinary, tokenizer, recipe.anchors)
+    rows += _anchors(ordinary, tokenizer, recipe.anchors_taken)
     return TrainingData(tuple(rows), tuple(rejected), counts["cut"], counts["dropped"], systems)
 
 

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from identity_kit.models.device import has_tiles
 from identity_kit.models.eight import multiplies_in_eight
 from identity_kit.models.memory import forget_files
-from identity_kit.train.anchors import divergence
+from identity_kit.train.anchors import WEIGHT, divergence
 from identity_kit.train.kernels import (
     Attention,
     Projection,
@@ -230,8 +230,9 @@ class FastEngine:
             p = torch.softmax(p, dim=1, out=p if p.device.type == "cpu" else None)
             if base is not None:
                 q = torch.softmax(self._logits(base[start:end]), dim=1)
-                total += (whole[start:end] * divergence(q, p)).sum()
-                p.sub_(q).mul_(whole[start:end, None].to(p.dtype))
+                share = WEIGHT * whole[start:end]
+                total += (share * divergence(q, p)).sum()
+                p.sub_(q).mul_(share[:, None].to(p.dtype))
                 torch.mm(p, self.head.weight, out=gradient[start:end])
                 continue
             picked = p[row, label].float()

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from identity_kit.train.anchors import WEIGHT
 from identity_kit.train.margin import Learnt, behind
 from identity_kit.train.recipe import Recipe
 from identity_kit.train.tokens import Row
@@ -64,7 +65,7 @@ class PlainEngine:
         with torch.no_grad(), self.model.disable_adapter():
             base = self._logits(self.hidden([row])[0]).float().log_softmax(1)
         found = self._logits(self.hidden([row])[0]).float().log_softmax(1)
-        loss = F.kl_div(found, base, reduction="sum", log_target=True)
+        loss = WEIGHT * F.kl_div(found, base, reduction="sum", log_target=True)
         self.backward(loss * scale)
         return loss.detach()
 

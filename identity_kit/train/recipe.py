@@ -102,13 +102,6 @@ class Recipe(BaseModel):
                     "last_layers is for LoRA only (--set last_layers=null)",
                 )
             )
-        if self.anchors and (not self.is_lora or self.stage != "sft" or self.init.startswith("pissa")):
-            problems.append(
-                tr(
-                    "anchors 只用于 LoRA 与 stage: sft，不用于 init: pissa（--set anchors=0）",
-                    "anchors is for LoRA with stage sft only, and not with init pissa (--set anchors=0)",
-                )
-            )
         if self.init.startswith("pissa") and (self.method != "lora" or self.stage == "dpo"):
             problems.append(
                 tr(
@@ -154,6 +147,11 @@ class Recipe(BaseModel):
             return self
         grown = 2 if not self.rslora else 2**0.5  # rsLoRA scales by alpha / sqrt(rank)
         return self.model_copy(update={"init": "default", "rank": 2 * self.rank, "alpha": grown * self.alpha})
+
+    @property
+    def anchors_taken(self) -> int:
+        """`anchors` where the base model is at hand to hold to: LoRA on conversations, its weights as they were; else 0."""
+        return self.anchors if self.is_lora and self.stage == "sft" and not self.init.startswith("pissa") else 0
 
     @property
     def is_lora(self) -> bool:

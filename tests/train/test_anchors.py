@@ -54,8 +54,10 @@ def test_where_one_language_is_short_the_other_fills_up() -> None:
     assert len(anchors(100)) == 10, "no identity row, no short answer, none of an unknown kind"
 
 
-def test_none_unless_asked_for() -> None:
+def test_none_unless_asked_for_and_none_where_there_is_no_base_to_hold_to() -> None:
     assert anchors(0) == []
+    for changes in ({"method": "full"}, {"init": "pissa"}):
+        assert load_data(DATA, make_tokenizer(), make_recipe(anchors=8, **changes)).anchors == 0
 
 
 def test_a_run_with_other_anchors_is_another_run() -> None:

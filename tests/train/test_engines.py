@@ -10,6 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch")
 
+from identity_kit.train.anchors import WEIGHT  # noqa: E402
 from identity_kit.train.data import TrainingData, load_data  # noqa: E402
 from identity_kit.train.engine import make_engine  # noqa: E402
 from identity_kit.train.model import Setting, adapt, load_base, load_tokenizer  # noqa: E402
@@ -204,8 +205,8 @@ def test_anchors_are_held_to_the_base_model(
         kl = torch.nn.functional.kl_div(
             model(input_ids=ids).logits[0].log_softmax(1), base, reduction="sum", log_target=True
         )
-        (kl / labels).backward()
-        total += float(kl.detach())
+        (WEIGHT * kl / labels).backward()
+        total += WEIGHT * float(kl.detach())
     wanted = {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
     assert total > 0.01
     assert loss - total == pytest.approx(bare_loop(model, engine.data, [0])[0], rel=1e-4)
