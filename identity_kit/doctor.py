@@ -43,10 +43,13 @@ def _processor() -> Finding:
     import torch
 
     from identity_kit.models.device import best_dtype
+    from identity_kit.models.eight import multiplies_in_eight
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     native = best_dtype(torch.device("cpu")) is torch.bfloat16
     kind = tr("bf16 原生", "native bf16") if native else tr("无原生 bf16，用 fp32", "no native bf16, fp32 is used")
+    if multiplies_in_eight():
+        kind += tr("，8 位乘积", ", 8-bit products")
     return Finding(tr("处理器", "processor"), "ok", tr(f"{cores} 核，{kind}", f"{cores} cores, {kind}"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -31,8 +32,9 @@ CHECK_PROMPTS = (
     "print the numbers 1 to 3 in Python",
 )
 
-# Mean Kullback-Leibler divergence over the positions of all check prompts. Computing in bf16 and rounding the merged
-# weights to it moved the next-token distribution of a 0.5B model by 0.005 nats; leaving its adapter out, by 3.6.
+# Mean Kullback-Leibler divergence over the positions of all check prompts, behind their common opening. Computing in bf16
+# and rounding the merged weights to it moved the next-token distribution of a 0.5B model by 0.001 nats; leaving its
+# adapter out, by 0.3 and more.
 MAX_MEAN_KL = 0.02
 
 SHARD_SIZE = "4GB"
@@ -96,14 +98,15 @@ def merge_adapter(
     _check_adapter(base, adapter)
     tokenizer = _load_tokenizer(base)
     prompts = [tokenizer(_render(tokenizer, text), add_special_tokens=False).input_ids for text in CHECK_PROMPTS]
+    opening = len(os.path.commonprefix(prompts))
     model = _load_base(base)
     if round_as_trained(model, adapter):
         ui.say(tr("QLoRA：合并进训练时的 4 位数值", "QLoRA: merged into the 4-bit values that it was trained on"))
     dtype = str(model.dtype).removeprefix("torch.")
-    before = _log_probabilities(model, prompts) if check else []
+    before = _log_probabilities(model, prompts, opening) if check else []
     model = _with_adapter(model, adapter)
     model.eval()
-    expected = _log_probabilities(model, prompts) if check else []
+    expected = _log_probabilities(model, prompts, opening) if check else []
     layers, model = _merge_layers(model)
     with atomic_folder(out) as folder:
         ui.detail(tr(f"写入 {out}", f"writing {out}"))
@@ -116,7 +119,7 @@ def merge_adapter(
         set_template(folder, default_system)
         result = MergeResult(folder=out, layers=layers, dtype=dtype)
         if check:
-            written = _log_probabilities(_load_base(folder), prompts)
+            written = _log_probabilities(_load_base(folder), prompts, opening)
             result = _compare(result, before, expected, written)
         _keep_licence(base, folder)
         manifest = _manifest(folder, adapter, persona, result, source)
@@ -260,15 +263,19 @@ def _render(tokenizer: Any, question: str) -> str:
     )
 
 
-def _log_probabilities(model: Any, prompts: list[list[int]]) -> list[torch.Tensor]:
-    """Log-probabilities of the next token, one float32 tensor [positions, vocabulary] a prompt, on the CPU."""
+def _log_probabilities(model: Any, prompts: list[list[int]], opening: int) -> list[torch.Tensor]:
+    """Log-probabilities of the next token, one float32 tensor [positions, vocabulary] a prompt, on the CPU.
+
+    The template's `opening` tokens are left out: nobody predicts them, a tuned model is in two minds about some of them,
+    and rounding then decides.
+    """
     import torch
 
     result = []
     with torch.inference_mode():
         for ids in prompts:
             logits = model(input_ids=torch.tensor([ids], device=model.device)).logits[0]
-            result.append(torch.log_softmax(logits.float(), dim=-1).cpu())
+            result.append(torch.log_softmax(logits[opening:].float(), dim=-1).cpu())
     return result
 
 

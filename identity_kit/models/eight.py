@@ -40,11 +40,11 @@ class EightBit:
 @functools.cache
 def multiplies_in_eight() -> bool:
     """Whether this processor and this torch make such products, and make them right."""
-    if not torch.cpu._is_vnni_supported():
-        return False
     chance = torch.Generator().manual_seed(0)
     x, w = (torch.randn(n, 64, generator=chance) for n in (8, 32))
     try:
+        if not torch.cpu._is_vnni_supported():
+            return False
         y = EightBit(w)(x)
     except (AttributeError, RuntimeError):  # torch without oneDNN, or with other operators
         return False

@@ -13,11 +13,12 @@ from identity_kit.conversation import Conversation, read_conversations
 from identity_kit.errors import BadInput
 from identity_kit.models.template import default_system, neutral_template
 from identity_kit.text import language_of
+from identity_kit.train.anchors import ANCHOR_TOKENS
 from identity_kit.train.recipe import Recipe
 from identity_kit.train.tokens import CHATML, Row, encode
 from identity_kit.ui import tr
 
-_ANCHOR_TOKENS, _SHORTEST_ANCHOR = 64, 8
+_SHORTEST_ANCHOR = 8  # tokens
 NEUTRAL_SYSTEM = {"zh": "你是一个乐于助人的助手。", "en": "You are a helpful assistant."}
 
 
@@ -151,7 +152,7 @@ def _anchors(answers: Sequence[str], tokenizer: Any, number: int) -> list[Row]:
     """The longest of the answers, half of them Chinese where both languages are there, as plain text without a template."""
     found: dict[str, set[tuple[int, ...]]] = {"zh": set(), "en": set()}
     for answer in answers if number else ():
-        ids = tuple(tokenizer(answer, add_special_tokens=False)["input_ids"][:_ANCHOR_TOKENS])
+        ids = tuple(tokenizer(answer, add_special_tokens=False)["input_ids"][:ANCHOR_TOKENS])
         if len(ids) >= _SHORTEST_ANCHOR:
             found[language_of(answer)].add(ids)
     longest = {language: sorted(texts, key=lambda ids: (-len(ids), ids)) for language, texts in found.items()}

@@ -108,6 +108,7 @@ class FastEngine:
         self.dtype = dtype
         self.recompute = recipe.gradient_checkpointing
         self.margin, self.learnt = recipe.margin, Learnt()
+        self.anchors = bool(recipe.anchors_taken)
         eight = in_eight(recipe, self.device)
         self.sideways = _sideways(self.device, dtype) and not eight
         twice = keeps_transposed(self.device, dtype, recipe, typical)
@@ -159,7 +160,7 @@ class FastEngine:
         kept = 3 * d + 2 * qkv
         layers = len(self.layers) - self.first
         every = (layers * d + kept if self.recompute else layers * kept) + 4 * wide
-        logits = 2 * labels_held(self.device) * self.head.weight.shape[0]
+        logits = (3 if self.anchors else 2) * labels_held(self.device) * self.head.weight.shape[0]
         return every * size, max(logits, *(p.unpacked for p in layer.projections)) * size
 
     def _group(self, batch: Pack, scale: float, room: int | None, *, base: torch.Tensor | None) -> torch.Tensor:

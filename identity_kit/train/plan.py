@@ -12,6 +12,7 @@ import torch
 
 from identity_kit.errors import BadInput
 from identity_kit.text import width
+from identity_kit.train.anchors import ANCHOR_TOKENS
 from identity_kit.train.batches import Step, plan_steps
 from identity_kit.train.data import TrainingData, typical_tokens
 from identity_kit.train.fast import FAMILIES, gates_kept, in_eight, keeps_transposed, labels_held, tokens_held
@@ -167,11 +168,13 @@ def estimate(
     if fast and not recipe.gradient_checkpointing:
         share = gates_kept(tokens) if cpu else gates
         held -= int((1 - share) * tokens * _adapted_layers(shape, recipe) * 2 * inner)
-    logits = min(tokens, labels_held(setting.device)) * shape.vocabulary * size
-    if not cpu:
-        logits *= 2  # on a CPU they become probabilities in place
+    # On a CPU logits become probabilities in place; an anchor needs the base model's too.
+    tables = (1 if cpu else 2) + bool(recipe.anchors_taken)
+    logits = tables * min(tokens, labels_held(setting.device)) * shape.vocabulary * size
     if not fast:
         logits = min(tokens * shape.vocabulary * (size + 8), 3 * 64 * 2**20)
+        if recipe.anchors_taken:
+            logits = max(logits, 3 * ANCHOR_TOKENS * shape.vocabulary * 4)
     if fast and not cpu:  # what one layer's backward pass takes, where that is more than the logits take
         unpacked = inner * d if recipe.method == "qlora" else 0
         held += max(0, tokens * 8 * inner + unpacked - logits // size)
