@@ -4,7 +4,7 @@
     python benchmarks/train.py --gpu --trl PYTHON [--limit 8]
 
 Every trainer gets the same 91 short rows, the same template, LoRA of rank 16 on all linears, 8 rows a step, one epoch, in
-a process of its own; they take turns. PYTHON is the interpreter of an environment where that trainer is installed.
+a process of its own; they take turns. idkit runs once more with `int8_products`, as the shipped recipe for a CPU has it. PYTHON is the interpreter of an environment where that trainer is installed.
 Tokens are the rows' real ones, counted once for all. Prints one table and, with --json FILE, keeps the figures.
 
 With `--gpu`: Qwen2.5-7B's shape with random weights, nf4 with double quantisation, 64 rows of 512 tokens, one row a step;
@@ -45,6 +45,7 @@ ANSWERS = {
     ),
 }
 SETTINGS = {"rank": 16, "alpha": 32, "batch_size": 8, "epochs": 1, "learning_rate": 2e-4, "seed": 42}
+EIGHT = "idkit, 8-bit products"
 LONG = 512  # tokens of a row on a GPU
 WARM = 8  # steps on a GPU that are not counted: kernels are loaded and memory is set up in them
 CONTEXT = 0.5e9  # bytes that CUDA's context takes beside what torch counts
@@ -90,7 +91,12 @@ def measure_ours(rows: Path, model: Path, work: Path, options: argparse.Namespac
     from identity_kit.train import make_recipe, train
 
     recipe = make_recipe(
-        **SETTINGS, default_system="template", save_every=10**6, method=options.method, max_length=LONG
+        **SETTINGS,
+        default_system="template",
+        save_every=10**6,
+        method=options.method,
+        max_length=LONG,
+        int8_products=options.eight,
     )
     result = train(rows, model, work / "run", recipe, progress=False)
     log = (work / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines()
@@ -325,8 +331,9 @@ def main() -> None:
                 trainers["trl, no checkpointing"] = {**trainers["trl"], "keep_activations": True}
         else:
             write_rows(rows)
+            trainers = {"idkit": trainers["idkit"], EIGHT: {**trainers["idkit"], "eight": True}, **trainers}
         common = {"rows": str(rows), "model": str(model), "method": method, "batch_size": SETTINGS["batch_size"]}
-        common.update(limit=None, keep_activations=False)
+        common.update(limit=None, keep_activations=False, eight=False)
         tokens, flops = useful_flops(model, rows)
         peak = _in_a_process(matmul_peak)
         runs: dict[str, list[dict[str, Any]]] = {name: [] for name in trainers}

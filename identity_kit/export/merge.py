@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-import os
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -98,7 +98,7 @@ def merge_adapter(
     _check_adapter(base, adapter)
     tokenizer = _load_tokenizer(base)
     prompts = [tokenizer(_render(tokenizer, text), add_special_tokens=False).input_ids for text in CHECK_PROMPTS]
-    opening = len(os.path.commonprefix(prompts))
+    opening = sum(1 for _ in itertools.takewhile(lambda tokens: len(set(tokens)) == 1, zip(*prompts, strict=False)))
     model = _load_base(base)
     if round_as_trained(model, adapter):
         ui.say(tr("QLoRA：合并进训练时的 4 位数值", "QLoRA: merged into the 4-bit values that it was trained on"))

@@ -27,6 +27,28 @@ def logits(folder: Path, adapter: Path | None = None) -> torch.Tensor:
         return model(input_ids=torch.arange(5, 25)[None]).logits
 
 
+def test_the_opening_that_all_prompts_share_is_not_compared(
+    base: Path, adapter: Path, persona: Persona, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from identity_kit.export import merge
+
+    seen = []
+    measure = merge._log_probabilities
+
+    def watched(model: object, prompts: list[list[int]], opening: int) -> list[torch.Tensor]:
+        found = measure(model, prompts, opening)
+        seen.append((prompts, opening, [len(tensor) for tensor in found]))
+        return found
+
+    monkeypatch.setattr(merge, "_log_probabilities", watched)
+    merge_adapter(base, adapter, tmp_path / "out", persona)
+    assert len(seen) == 3
+    for prompts, opening, lengths in seen:
+        assert opening > 0
+        assert len({tuple(ids[:opening]) for ids in prompts}) == 1 < len({ids[opening] for ids in prompts})
+        assert lengths == [len(ids) - opening for ids in prompts]
+
+
 def test_merged_model_is_base_plus_adapter(base: Path, adapter: Path, persona: Persona, tmp_path: Path) -> None:
     result = merge_adapter(base, adapter, tmp_path / "out", persona)
 
