@@ -4,8 +4,9 @@
     python benchmarks/train.py --gpu --trl PYTHON [--limit 8]
 
 Every trainer gets the same 91 short rows, the same template, LoRA of rank 16 on all linears, 8 rows a step, one epoch, in
-a process of its own; they take turns. idkit runs once more with `int8_products`, as the shipped recipe for a CPU has it. PYTHON is the interpreter of an environment where that trainer is installed.
-Tokens are the rows' real ones, counted once for all. Prints one table and, with --json FILE, keeps the figures.
+a process of its own; they take turns. idkit runs once more with `int8_products`, as the shipped recipe for a CPU has it.
+PYTHON is the interpreter of an environment where that trainer is installed. Tokens are the rows' real ones, counted once
+for all. Prints one table and, with --json FILE, keeps the figures.
 
 With `--gpu`: Qwen2.5-7B's shape with random weights, nf4 with double quantisation, 64 rows of 512 tokens, one row a step;
 TRL as it comes and without its gradient checkpointing. With `--limit`, idkit once more with so many GB of the card's memory,
