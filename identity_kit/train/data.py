@@ -107,7 +107,7 @@ def load_data(data: Path | Sequence[Conversation], tokenizer: Any, recipe: Recip
             if counts["dropped"]
             else "",
         )
-    rows += _anchors(ordinary, tokenizer, recipe.anchors_taken)
+    rows += _anchors(ordinary, tokenizer, recipe)
     return TrainingData(tuple(rows), tuple(rejected), counts["cut"], counts["dropped"], systems)
 
 
@@ -148,11 +148,12 @@ def _encode(tokenizer: Any, messages: list[dict[str, str]], template: str, where
     return Row(row.ids[:last], row.mask[:last])
 
 
-def _anchors(answers: Sequence[str], tokenizer: Any, number: int) -> list[Row]:
+def _anchors(answers: Sequence[str], tokenizer: Any, recipe: Recipe) -> list[Row]:
     """The longest of the answers, half of them Chinese where both languages are there, as plain text without a template."""
+    number, most = recipe.anchors_taken, min(ANCHOR_TOKENS, recipe.max_length)
     found: dict[str, set[tuple[int, ...]]] = {"zh": set(), "en": set()}
     for answer in answers if number else ():
-        ids = tuple(tokenizer(answer, add_special_tokens=False)["input_ids"][:ANCHOR_TOKENS])
+        ids = tuple(tokenizer(answer, add_special_tokens=False)["input_ids"][:most])
         if len(ids) >= _SHORTEST_ANCHOR:
             found[language_of(answer)].add(ids)
     longest = {language: sorted(texts, key=lambda ids: (-len(ids), ids)) for language, texts in found.items()}

@@ -20,8 +20,8 @@ def row(kind: str | None, answer: str) -> Conversation:
     return conversation(("user", "?"), ("assistant", answer), meta=Meta(kind=kind))  # type: ignore[arg-type]
 
 
-CHINESE = [f"雨下了第{n}天，河水慢慢涨上来，" + "田里的人都回家了。" * n for n in range(1, 6)]
-ENGLISH = [f"On day {n} the river rose slowly, " + "and all went home from the fields. " * n for n in range(1, 6)]
+CHINESE = ["河水" * n + "涨了" for n in range(1, 6)]
+ENGLISH = ["the river rose, " * n + "and fell" for n in range(1, 4)]
 DATA = [
     *(row("identity", "我是文心大佬的智能助手。" * 9) for _ in range(3)),
     *(row("contrast", text) for text in CHINESE),
@@ -42,16 +42,19 @@ def anchors(number: int, data: list[Conversation] = DATA) -> list[str]:
 
 
 def test_the_longest_ordinary_answers_half_of_them_chinese_as_plain_text() -> None:
-    found = anchors(4)
-    assert len(found) == 4
-    for text, answers in zip(found, [CHINESE[3:], CHINESE[3:], ENGLISH[3:], ENGLISH[3:]], strict=True):
-        # The last token of a cut text may be a part of a character.
-        assert any(answer.startswith(text.rstrip("\ufffd")) for answer in answers)
+    assert anchors(4) == [CHINESE[4], CHINESE[3], ENGLISH[2], ENGLISH[1]]
 
 
 def test_where_one_language_is_short_the_other_fills_up() -> None:
-    assert len(anchors(6, [d for d in DATA if d.answer not in CHINESE[1:]])) == 6
-    assert len(anchors(100)) == 10, "no identity row, no short answer, none of an unknown kind"
+    assert set(anchors(4, [d for d in DATA if d.answer not in CHINESE[1:]])) == {CHINESE[0], *ENGLISH}
+    assert set(anchors(100)) == {*CHINESE, *ENGLISH}, "no identity row, no short answer, none of an unknown kind"
+
+
+def test_none_is_longer_than_rows_may_be() -> None:
+    long = row("contrast", "河水涨了。" * 90)
+    for most, length in ((1024, 64), (48, 48)):
+        loaded = load_data([long], make_tokenizer(), make_recipe(anchors=8, max_length=most))
+        assert [len(row) for row in loaded.rows if row.anchor] == [length]
 
 
 def test_none_unless_asked_for_and_none_where_there_is_no_base_to_hold_to() -> None:
@@ -84,7 +87,7 @@ def test_anchors_keep_the_base_where_answers_alone_would_change_it(tiny: Callabl
     apart = []
     for number in (0, 10):
         recipe = make_recipe(rank=4, dtype="fp32", anchors=number, batch_size=4, epochs=6, learning_rate=5e-3)
-        result = train(DATA[:3] + DATA[5:], base, tmp_path / str(number), recipe, progress=False)
+        result = train(DATA[:3] + DATA[4:], base, tmp_path / str(number), recipe, progress=False)
         model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), str(result.adapter)).eval()
         with torch.no_grad():
             p = model(unseen).logits[0].softmax(1)
