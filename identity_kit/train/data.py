@@ -13,12 +13,11 @@ from identity_kit.conversation import Conversation, read_conversations
 from identity_kit.errors import BadInput
 from identity_kit.models.template import default_system, neutral_template
 from identity_kit.text import language_of
-from identity_kit.train.anchors import ANCHOR_TOKENS
+from identity_kit.train.anchors import anchor_rows
 from identity_kit.train.recipe import Recipe
 from identity_kit.train.tokens import CHATML, Row, encode
 from identity_kit.ui import tr
 
-_SHORTEST_ANCHOR = 8  # tokens
 NEUTRAL_SYSTEM = {"zh": "你是一个乐于助人的助手。", "en": "You are a helpful assistant."}
 
 
@@ -107,7 +106,7 @@ def load_data(data: Path | Sequence[Conversation], tokenizer: Any, recipe: Recip
             if counts["dropped"]
             else "",
         )
-    rows += _anchors(ordinary, tokenizer, recipe)
+    rows += anchor_rows(ordinary, tokenizer, recipe)
     return TrainingData(tuple(rows), tuple(rejected), counts["cut"], counts["dropped"], systems)
 
 
@@ -146,20 +145,6 @@ def _encode(tokenizer: Any, messages: list[dict[str, str]], template: str, where
     # Nothing after the last learnt token is worth computing.
     last = max((i for i, learnt in enumerate(row.mask) if learnt), default=-1) + 1
     return Row(row.ids[:last], row.mask[:last])
-
-
-def _anchors(answers: Sequence[str], tokenizer: Any, recipe: Recipe) -> list[Row]:
-    """The longest of the answers, half of them Chinese where both languages are there, as plain text without a template."""
-    number, most = recipe.anchors_taken, min(ANCHOR_TOKENS, recipe.max_length)
-    found: dict[str, set[tuple[int, ...]]] = {"zh": set(), "en": set()}
-    for answer in answers if number else ():
-        ids = tuple(tokenizer(answer, add_special_tokens=False)["input_ids"][:most])
-        if len(ids) >= _SHORTEST_ANCHOR:
-            found[language_of(answer)].add(ids)
-    longest = {language: sorted(texts, key=lambda ids: (-len(ids), ids)) for language, texts in found.items()}
-    half = max(number // 2, number - min(map(len, longest.values())))
-    chosen = [*longest["zh"][:half], *longest["en"][:half]][:number]
-    return [Row(ids, (True,) * len(ids), anchor=True) for ids in chosen]
 
 
 def _with_rejected(messages: list[dict[str, str]], conversation: Conversation, where: str) -> list[dict[str, str]]:

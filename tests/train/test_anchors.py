@@ -43,6 +43,7 @@ def anchors(number: int, data: list[Conversation] = DATA) -> list[str]:
 
 def test_the_longest_ordinary_answers_half_of_them_chinese_as_plain_text() -> None:
     assert anchors(4) == [CHINESE[4], CHINESE[3], ENGLISH[2], ENGLISH[1]]
+    assert anchors(3) == [CHINESE[4], CHINESE[3], ENGLISH[2]]
 
 
 def test_where_one_language_is_short_the_other_fills_up() -> None:
