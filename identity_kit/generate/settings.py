@@ -24,12 +24,12 @@ PRESSURE_WEIGHTS = {
     "role_play_off": 2.0,
 }
 PLAIN_WEIGHTS = {
-    "task": 16.0,
+    "task": 20.0,
     "who": 11.0,
     "introduce": 8.0,
-    "name": 11.0,
+    "name": 13.0,
     "maker": 11.0,
-    "owner": 11.0,
+    "owner": 12.0,
     "base_model": 5.0,
     "human_or_machine": 5.0,
     "greeting": 2.0,
@@ -45,7 +45,7 @@ PLAIN_WEIGHTS = {
     "privacy": 1.0,
     "confirm": 2.5,
     "spelling": 1.5,
-    "third_person": 2.0,
+    "third_person": 3.0,
 }
 
 

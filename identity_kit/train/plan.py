@@ -151,6 +151,8 @@ def estimate(
     weights: float = shape.linear * per_linear + shape.other * size
     if transposed and fast and recipe.method == "lora":
         weights += shape.feed_forward * size
+    if fast and in_eight(recipe, setting.device):
+        weights += shape.vocabulary * shape.hidden  # the head once more
     trained = _trained(shape, recipe)
     adapter = trained * (2 * size + (2 * size if fast else 0)) if recipe.method != "full" else trained * size
     master = 0 if size == 4 else 4  # the 32-bit copy

@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch", reason="needs torch")
 
 from identity_kit.models.eight import EightBit, multiplies_in_eight  # noqa: E402
 from identity_kit.train.recipe import make_recipe  # noqa: E402
+from tests.train.test_anchors import DATA  # noqa: E402
 from tests.train.test_engines import prepared  # noqa: E402
 
 needs_vnni = pytest.mark.skipif(not multiplies_in_eight(), reason="this processor has no VNNI, or torch no oneDNN")
@@ -51,6 +52,7 @@ def test_gradients_point_where_the_exact_ones_do(
     for eight in (False, True):
         model, engine, _ = prepared(folder, rows, make_recipe(rank=4, int8_products=eight), dtype)
         assert all((layer.qkv.eight is not None) == eight for layer in engine.computes.layers)
+        assert (engine.computes.head_eight is not None) == eight
         batch = list(range(12))
         loss = float(engine.accumulate(batch, 1 / engine.weight(batch)))
         found.append((loss, {n: p.grad.float() for n, p in model.named_parameters() if p.requires_grad}))
@@ -58,6 +60,33 @@ def test_gradients_point_where_the_exact_ones_do(
     assert loss == pytest.approx(exact_loss, rel=0.01)
     for name, gradient in exact.items():
         assert torch.nn.functional.cosine_similarity(gradient.flatten(), gradients[name].flatten(), dim=0) > 0.98, name
+
+
+@needs_vnni
+@pytest.mark.parametrize("anchors", [False, True])
+def test_unlikely_entries_of_the_vocabulary_hardly_change_a_gradient(
+    smollm_folder: Path, anchors: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, engine, data = prepared(smollm_folder, DATA, make_recipe(rank=4, int8_products=True, anchors=2), torch.bfloat16)
+    fast, batch = engine.computes, [i for i, row in enumerate(data.rows) if row.anchor == anchors][:2]
+    read_back, found = fast._read_back, []
+    for faint in (-1.0, 1e-5):
+        monkeypatch.setattr("identity_kit.train.fast._FAINT", faint)
+        taken, made = [], []
+
+        def counted(
+            dlogits: torch.Tensor, entries: torch.Tensor, out: torch.Tensor, taken: list = taken, made: list = made
+        ) -> None:
+            read_back(dlogits, entries, out)
+            taken.append(len(entries))
+            made.append(out.float().flatten().clone())
+
+        monkeypatch.setattr(fast, "_read_back", counted)
+        engine.accumulate(batch, 1 / engine.weight(batch))
+        found.append((max(taken), torch.cat(made)))
+    (every, whole), (likely, gradient) = found
+    assert every == fast.head.weight.shape[0] and likely < every / 2
+    assert torch.nn.functional.cosine_similarity(whole, gradient, dim=0) > 0.999
 
 
 def test_without_such_a_processor_products_are_those_of_before(

@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 
 def prepared(
-    folder: Path, rows: Path, recipe: Recipe, dtype: Any = torch.float32, device: Any = CPU
+    folder: Path, rows: Any, recipe: Recipe, dtype: Any = torch.float32, device: Any = CPU
 ) -> tuple[Any, Any, Any]:
     setting = Setting(device, dtype, recipe, ())
     tokenizer = load_tokenizer(folder, recipe)
