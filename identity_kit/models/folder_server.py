@@ -42,19 +42,18 @@ class _Request:
 
 
 @contextlib.contextmanager
-def folder_server(folder: Path, *, batch: int = BATCH, eight: bool = False) -> Iterator[LocalServer]:
+def folder_server(folder: Path, *, batch: int = BATCH) -> Iterator[LocalServer]:
     """Serve the model in `folder` on a free loopback port until the block ends.
 
     Args:
         batch: how many requests are answered at once.
-        eight: multiply in 8 bits where the processor does so faster; answers differ in wording here and there.
 
     Raises:
         BadInput: the folder holds no model that can be read.
     """
     model, tokenizer = load_model(folder)
     waiting: queue.Queue[_Request | None] = queue.Queue()
-    worker = _Worker(model, tokenizer, waiting, batch, eight=eight)
+    worker = _Worker(model, tokenizer, waiting, batch)
     worker.start()
     server = _Server(("127.0.0.1", 0), _handler(tokenizer, waiting, folder.name))
     listener = threading.Thread(target=server.serve_forever, daemon=True)
@@ -80,11 +79,9 @@ class _Server(ThreadingHTTPServer):
 class _Worker(threading.Thread):
     """Answers what waits; requests join the batch under way as others leave it. None in the queue ends the thread."""
 
-    def __init__(
-        self, model: Any, tokenizer: Any, waiting: queue.Queue[_Request | None], size: int, *, eight: bool
-    ) -> None:
+    def __init__(self, model: Any, tokenizer: Any, waiting: queue.Queue[_Request | None], size: int) -> None:
         super().__init__(daemon=True)
-        self.model, self.tokenizer, self.waiting, self.size, self.eight = model, tokenizer, waiting, size, eight
+        self.model, self.tokenizer, self.waiting, self.size = model, tokenizer, waiting, size
         self.joining: list[_Request] = []  # of the batch's kind, not read yet
         self.held: _Request | None = None  # of another kind: it begins the next batch
         self.over = False
@@ -93,7 +90,7 @@ class _Worker(threading.Thread):
         """Batch after batch, until told to end."""
         from identity_kit.models.packed import packed_linears
 
-        with packed_linears(self.model, rows=self.size, eight=self.eight):
+        with packed_linears(self.model, rows=self.size):
             while not self.over:
                 first = self.held or self.waiting.get()
                 self.held = None

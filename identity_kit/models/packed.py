@@ -13,29 +13,21 @@ from typing import Any
 
 import torch
 
-from identity_kit.models.eight import EightBit, multiplies_in_eight
 from identity_kit.models.memory import forget_files
 
 
 @contextmanager
-def packed_linears(model: Any, *, rows: int, eight: bool = False) -> Iterator[None]:
+def packed_linears(model: Any, *, rows: int) -> Iterator[None]:
     """Within it, the model's 16-bit linears on a CPU multiply by packed copies, made for products of `rows` rows.
 
-    Copies take as much memory as the weights; those of a mapped file leave it meanwhile. With `eight` they are of 8 bits
-    where the processor multiplies those faster: answers then differ in wording here and there.
+    Copies take as much memory as the weights; those of a mapped file leave it meanwhile.
     """
     packed = []
-    eight = eight and multiplies_in_eight()
     if _can_pack():
         for module in model.modules():
             if type(module) is torch.nn.Linear and _fits(module.weight):
-                weight = module.weight.detach()
-                multiply = (
-                    partial(_multiply_in_eight, EightBit(weight))
-                    if eight
-                    else partial(_multiply, torch.ops.mkldnn._reorder_linear_weight(weight, rows))
-                )
-                module.forward = partial(multiply, module.bias)  # type: ignore[method-assign]
+                copy = torch.ops.mkldnn._reorder_linear_weight(module.weight.detach(), rows)
+                module.forward = partial(_multiply, copy, module.bias)  # type: ignore[method-assign]
                 packed.append(module)
         forget_files(module.weight for module in packed)
     try:
@@ -60,8 +52,3 @@ def _fits(weight: torch.Tensor) -> bool:
 
 def _multiply(packed: torch.Tensor, bias: torch.Tensor | None, x: torch.Tensor) -> torch.Tensor:
     return torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
-
-
-def _multiply_in_eight(packed: EightBit, bias: torch.Tensor | None, x: torch.Tensor) -> torch.Tensor:
-    y = packed(x.flatten(0, -2)).unflatten(0, x.shape[:-1])
-    return y if bias is None else y.add_(bias)

@@ -35,7 +35,7 @@ def teacher(name: str, *, hub: Hub = "hf") -> Iterator[tuple[LocalServer, str]]:
             yield server, reference.gguf.stem
         return
     folder = hf_folder(name, hub=hub)
-    with folder_server(folder, eight=True) as server:
+    with folder_server(folder) as server:
         yield server, folder.name
     gc.collect()  # a model holds itself in cycles
     give_back_memory()
