@@ -38,8 +38,8 @@ from identity_kit.train.tokens import Row
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 _FEW = 128  # up to so many labels, AMX multiplies the head faster sideways, as `Projection` does
 _SHORT = 220  # tokens below which AMX multiplies backwards faster by weights kept transposed
-# Likelihood below which an entry of the vocabulary has no part in the gradient where products are in 8 bits: a tenth of the
-# entries are above it and hold all but half a percent, which is less than what 8 bits round away.
+# Likelihood below which an entry of the vocabulary has no part in the gradient where products are in 8 bits: about a tenth of
+# the entries are above it, and the others hold half a percent together.
 _FAINT = 1e-5
 _LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
