@@ -50,7 +50,7 @@ PLAIN_WEIGHTS = {
 
 
 class GenerateSettings(BaseModel):
-    """The numbers behind a data set. The defaults suit `idkit run` on two cores: about 1,650 rows, no key needed.
+    """The numbers behind a data set. The defaults suit `idkit run` on two cores: about 1,750 rows, no key needed.
 
     identity, contrast, rehearsal, domain: rows to accept of each kind; domain None means six for each fact, 60 at most.
     seed: the plan's; the same persona, settings and banks give the same plan.
@@ -69,14 +69,14 @@ class GenerateSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    identity: int = Field(default=900, ge=0)
+    identity: int = Field(default=1000, ge=0)
     contrast: int = Field(default=500, ge=0)
     rehearsal: int = Field(default=250, ge=0)
     domain: int | None = Field(default=None, ge=0)
     seed: int = 0
     languages: tuple[TextLanguage, ...] | None = None
     zh_share: float = Field(default=0.55, ge=0, le=1)
-    pressure_share: float = Field(default=0.32, ge=0, le=1)
+    pressure_share: float = Field(default=0.36, ge=0, le=1)
     system_shares: tuple[float, float, float, float, float] = (0.86, 0.04, 0.03, 0.05, 0.02)
     turn_shares: tuple[float, float, float, float] = (0.88, 0.07, 0.03, 0.02)
     written_share: float = Field(default=0.5, ge=0, le=1)
