@@ -49,7 +49,7 @@ def _add_data(what: argparse._ArgumentGroup) -> None:
         "-o", "--output", type=Path, metavar="DIR", required=True, help=tr("输出目录", "the output folder")
     )
     what.add_argument(
-        "-n", "--rows", type=int, metavar="ROWS", help=tr("一共要多少行（约 1750）", "rows in all (about 1,750)")
+        "-n", "--rows", type=int, metavar="ROWS", help=tr("一共要多少行（约 1650）", "rows in all (about 1,650)")
     )
     what.add_argument(
         "--mix",
