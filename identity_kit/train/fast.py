@@ -240,11 +240,11 @@ class FastEngine:
                 q = torch.softmax(self._logits(base[start:end]), dim=1)
                 share = WEIGHT * whole[start:end]
                 total += (share * divergence(q, p)).sum()
-                entries = self._entries(p, q)
+                entries = self._entries(p, base=q)
                 p.sub_(q).mul_(share[:, None].to(p.dtype))
                 self._read_back(p, entries, gradient[start:end])
                 continue
-            entries = self._entries(p, label)
+            entries = self._entries(p, labels=label)
             picked = p[row, label].float()
             total -= (share * picked.clamp_min(torch.finfo(torch.float32).tiny).log()).sum()
             if self.margin is not None:
@@ -257,20 +257,25 @@ class FastEngine:
         gradient.mul_(scale)
         return total, norm_backward(gradient, h, final.weight, r)
 
-    def _entries(self, p: torch.Tensor, other: torch.Tensor) -> torch.Tensor | None:
-        """Where products are in 8 bits: the vocabulary's entries (n,) to which a row of p (rows, vocabulary) gives some
-        likelihood, and those of `other`: labels, or likelihoods like p. None stands for all."""
+    def _entries(
+        self, p: torch.Tensor, *, base: torch.Tensor | None = None, labels: torch.Tensor | None = None
+    ) -> torch.Tensor | None:
+        """Of the vocabulary, the entries that the gradient is taken through (entries,); None for all.
+
+        Where products are in 8 bits: those to which any row of p or `base` (rows, vocabulary) gives some likelihood, and
+        the labels.
+        """
         if self.head_eight is None:
             return None
         likely = p.amax(0)
-        if other.dtype == torch.long:
-            likely[other] = 1
-        else:
-            likely = torch.maximum(likely, other.amax(0))
+        if base is not None:
+            likely = torch.maximum(likely, base.amax(0))
+        if labels is not None:
+            likely[labels] = 1
         return (likely > _FAINT).nonzero()[:, 0]
 
     def _read_back(self, dlogits: torch.Tensor, entries: torch.Tensor | None, out: torch.Tensor) -> None:
-        """Into `out`, the gradient (n, d) of what the head reads, from that of the logits (n, vocabulary)."""
+        """Into `out`, the gradient (n, d) of what the head reads, from that of the logits (n, vocabulary) at `entries`."""
         if entries is None:
             torch.mm(dlogits, self.head.weight, out=out)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch")
 
+from identity_kit.conversation import Conversation  # noqa: E402
 from identity_kit.train.anchors import WEIGHT  # noqa: E402
 from identity_kit.train.data import TrainingData, load_data  # noqa: E402
 from identity_kit.train.engine import make_engine  # noqa: E402
@@ -21,7 +22,11 @@ CPU = torch.device("cpu")
 
 
 def prepared(
-    folder: Path, rows: Any, recipe: Recipe, dtype: Any = torch.float32, device: Any = CPU
+    folder: Path,
+    rows: Path | Sequence[Conversation],
+    recipe: Recipe,
+    dtype: Any = torch.float32,
+    device: Any = CPU,
 ) -> tuple[Any, Any, Any]:
     setting = Setting(device, dtype, recipe, ())
     tokenizer = load_tokenizer(folder, recipe)
