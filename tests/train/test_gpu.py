@@ -18,6 +18,17 @@ from tests.train.test_engines import prepared  # noqa: E402
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")]
 
+# Ordinary answers, long enough to become anchors.
+ORDINARY = [
+    {
+        "messages": [
+            {"role": "user", "content": "How deep is it?"},
+            {"role": "assistant", "content": f"The river is {depth} feet deep, " * 4 + "and cold."},
+        ],
+        "meta": {"kind": "rehearsal"},
+    }
+    for depth in range(8)
+]
 # 4-bit weights come in blocks of 64, and their kernels want widths of some size.
 WIDE = {"hidden_size": 256, "intermediate_size": 512, "head_dim": 64}
 
@@ -51,12 +62,22 @@ def test_qlora_learns_and_goes_on_where_it_was_killed(
     assert losses(tmp_path / "killed") == pytest.approx(losses(tmp_path / "straight"), rel=0.05)
 
 
+@pytest.fixture
+def with_anchors(rows: Path) -> Path:
+    """The rows, and ordinary ones after them."""
+    with rows.open("a", encoding="utf-8") as stream:
+        stream.writelines(json.dumps(row) + "\n" for row in ORDINARY)
+    return rows
+
+
 @pytest.mark.parametrize("method", ["lora", "qlora"])
-def test_the_engines_agree(tiny: Callable[..., Path], rows: Path, method: str) -> None:
-    folder, batch, found = tiny("qwen3", **WIDE), list(range(12)), []
+def test_the_engines_agree(tiny: Callable[..., Path], with_anchors: Path, method: str) -> None:
+    folder, found = tiny("qwen3", **WIDE), []
     for name in ("fast", "plain"):
-        recipe = make_recipe(rank=4, method=method, engine=name, dtype="bf16")
-        model, engine, _ = prepared(folder, rows, recipe, torch.bfloat16, torch.device("cuda"))
+        recipe = make_recipe(rank=4, method=method, engine=name, dtype="bf16", anchors=4)
+        model, engine, data = prepared(folder, with_anchors, recipe, torch.bfloat16, torch.device("cuda"))
+        assert data.anchors == 4
+        batch = [*range(12), *range(len(data.rows) - 4, len(data.rows))]
         loss = float(engine.accumulate(batch, 1 / engine.weight(batch)))
         found.append((loss, torch.cat([p.grad.float().flatten() for p in model.parameters() if p.requires_grad])))
     (fast_loss, fast), (plain_loss, plain) = found
@@ -64,13 +85,15 @@ def test_the_engines_agree(tiny: Callable[..., Path], rows: Path, method: str) -
     assert torch.nn.functional.cosine_similarity(fast, plain, dim=0) > 0.995
 
 
-@pytest.mark.parametrize("changes", [{}, {"engine": "plain"}, {"gradient_checkpointing": True}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, {"engine": "plain"}, {"gradient_checkpointing": True}, {"anchors": 8, "batch_size": 32}], ids=str
+)
 def test_the_peak_stays_within_the_estimate(
-    tiny: Callable[..., Path], rows: Path, tmp_path: Path, changes: dict[str, object]
+    tiny: Callable[..., Path], with_anchors: Path, tmp_path: Path, changes: dict[str, object]
 ) -> None:
     model = tiny("qwen3", hidden_size=1024, intermediate_size=3072, num_hidden_layers=8, head_dim=128, vocab_size=32000)
     recipe = make_recipe(**{**BASE, "method": "qlora", "dtype": "bf16", "max_steps": 3, **changes})
-    estimated = preview(rows, model, recipe, measure=False).total
-    train(rows, model, tmp_path / "run", recipe)
+    estimated = preview(with_anchors, model, recipe, measure=False).total
+    train(with_anchors, model, tmp_path / "run", recipe)
     record = json.loads((tmp_path / "run" / "run.json").read_text())["train"]
     assert 0 < record["peak_memory_bytes"] < estimated
