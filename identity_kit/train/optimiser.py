@@ -183,8 +183,9 @@ class Optimiser:
 
 
 def _restored(key: str, tensor: torch.Tensor, parameter: torch.Tensor) -> Any:
-    if key == "step":  # a tensor for torch's optimisers, a number for bitsandbytes'
-        return tensor.clone() if tensor.is_floating_point() else int(tensor)
+    if key == "step" and not tensor.is_floating_point():  # a number for bitsandbytes' optimisers
+        return int(tensor)
+    # Torch's count of steps too: the fused update on a GPU reads it there.
     return tensor.to(parameter.device).clone()
 
 

@@ -75,6 +75,14 @@ def test_killed_and_resumed_is_the_straight_run_to_the_bit(
     assert adapter_bytes(tmp_path / "killed") == adapter_bytes(tmp_path / "straight")
 
 
+def test_what_is_restored_lies_where_the_parameter_does() -> None:
+    # On a GPU, AdamW's fused update reads its count of steps from the GPU's memory.
+    from identity_kit.train.optimiser import _restored
+
+    elsewhere = torch.empty(2, device="meta")
+    assert {_restored(key, torch.ones(2), elsewhere).device.type for key in ("step", "exp_avg")} == {"meta"}
+
+
 def test_resume_passes_over_a_damaged_checkpoint(tiny: Callable[..., Path], rows: Path, tmp_path: Path) -> None:
     model, out = tiny(), tmp_path / "run"
     recipe = make_recipe(**BASE, epochs=4, save_every=6)
