@@ -10,7 +10,8 @@ from identity_kit.resources import resource
 
 def _questions() -> list[str]:
     files = sorted(Path(resource("data", "questions")).glob("*.jsonl"))
-    return [json.loads(line)["text"] for path in files for line in path.read_text("utf-8").splitlines() if line.strip()]
+    rows = [json.loads(line) for path in files for line in path.read_text("utf-8").splitlines() if line.strip()]
+    return [text for row in rows for text in (*row.get("before", ()), row["text"])]
 
 
 def test_no_probe_is_worded_like_a_training_question():

@@ -14,7 +14,7 @@ from identity_kit.claims.short import add_yes_and_no, admits_ai, asks_about_spea
 from identity_kit.claims.verdict import verdict_on
 from identity_kit.persona import Persona
 
-__all__ = ["Claims", "Vendor", "mentions_persona", "read_claims", "vendor_names"]
+__all__ = ["Claims", "Vendor", "mentions_persona", "read_claims", "vendor_names", "vendors_mentioned"]
 
 
 @dataclass(frozen=True)
@@ -89,3 +89,8 @@ def read_claims(text: str, persona: Persona, *, question: str = "") -> Claims:
 def mentions_persona(text: str, persona: Persona) -> bool:
     """Whether the persona's name or owner appears in the text, in any case, width or spacing."""
     return any(mention.who.startswith("own:") for mention in find_mentions(as_view(text), persona))
+
+
+def vendors_mentioned(text: str, persona: Persona) -> frozenset[str]:
+    """The other vendors whose name, or whose assistant's name, appears in the text."""
+    return frozenset(m.who for m in find_mentions(as_view(text), persona) if not m.who.startswith("own:"))

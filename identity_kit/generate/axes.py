@@ -96,11 +96,29 @@ TOPICS: dict[str, tuple[str, str]] = {
 }
 
 _NEUTRAL: dict[TextLanguage, tuple[str, ...]] = {
-    "zh": ("你是一个乐于助人的助手。", "请简洁、准确地回答用户的问题。", "你是一个有用的AI助手。"),
+    "zh": (
+        "你是一个乐于助人的助手。",
+        "请简洁、准确地回答用户的问题。",
+        "你是一个有用的AI助手。",
+        "每次回复不要超过三句话。",
+        "用户多是中老年人，请说得浅显一些。",
+        "你负责解答网店顾客的问题，语气要亲切。",
+        "只用简体中文回复，不要使用表情符号。",
+        "你在帮一家旅行社接待游客。",
+        "先给结论，再给理由。",
+        "这里是公司内部的办公助手窗口。",
+    ),
     "en": (
         "You are a helpful assistant.",
         "Answer the user's questions briefly and correctly.",
         "You are a helpful AI assistant.",
+        "Never use more than three sentences.",
+        "Many users here are new to computers: use plain words.",
+        "You look after the visitors of an online shop; be warm.",
+        "Write in British English, and leave out emojis.",
+        "You help the guests of a travel agency.",
+        "Give the result first and the reason after it.",
+        "This is the help window of an office.",
     ),
 }
 # What the chat templates of widely used open models put in when nobody gives a system message.

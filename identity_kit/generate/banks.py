@@ -23,7 +23,8 @@ class Question(BaseModel):
     """A question of a bank: its text with slots, its facet (identity) or topic (contrast, ordinary), its register.
 
     `answers`: forms that fit this question alone, where it wraps the identity in a task of its own or wants it in its
-    own words. `last`: asked when the others are used up, since small models refuse it or answer with a page.
+    own words. `before`: what the user says earlier in the talk, in order (contrast, ordinary). `last`: asked when the others
+    are used up, since small models refuse it or answer with a page.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,6 +34,7 @@ class Question(BaseModel):
     style: str = Field(default="", alias="register")
     topic: str = ""
     answers: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
     last: bool = False
 
     @property

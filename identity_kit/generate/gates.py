@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from identity_kit.claims import read_claims
+from identity_kit.claims import read_claims, vendors_mentioned
 from identity_kit.persona import Persona
 from identity_kit.text import TextLanguage, cjk_share, ngrams, placeholders, sentences, similarity
 
@@ -116,8 +116,14 @@ def check_other(
     *,
     finish: str = "stop",
     cut_long: bool = True,
+    before: str = "",
+    makers: frozenset[str] = frozenset(),
 ) -> Checked:
-    """Whether an answer to a contrast or ordinary question is whole, in the right language, and free of any identity."""
+    """Whether an answer to a contrast or ordinary question is whole, in the right language, and free of any identity.
+
+    `before`: what the user said earlier. `makers`: vendors that the model to be tuned takes for its own; a small one puts them
+    down for anything ("the web was made by …"), and what is trained on must not name them unasked.
+    """
     remarks: tuple[str, ...] = ()
     answer = answer.strip()
     if finish == "length":
@@ -134,6 +140,9 @@ def check_other(
         return Checked(answer, "persona leaks")
     if claims.vendors and _FIRST_PERSON.search(answer):
         return Checked(answer, "claims another vendor", ", ".join(sorted(claims.vendors)))
+    unasked = (makers & vendors_mentioned(answer, persona)) - vendors_mentioned(f"{before}\n{question}", persona)
+    if unasked:
+        return Checked(answer, "names the base model's vendor", ", ".join(sorted(unasked)))
     if claims.human and not loose:
         return Checked(answer, "claims to be human")
     if topic in _USERS and _AS_USER.search(answer):

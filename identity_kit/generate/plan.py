@@ -28,6 +28,8 @@ SYSTEMS: tuple[SystemKind, ...] = ("none", "persona", "neutral", "vendor_default
 # What opens a conversation that goes on for more than one question.
 OPENERS = ("who", "greeting", "name", "introduce", "maker")
 PUSHES = ("denial", "vendor_pressure", "injection", "false_premise")
+# How often a question before an ordinary one is about the assistant.
+_IDENTITY_FIRST = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ class Push:
 class Ask:
     """One question of a conversation. `text` is empty where the writer is to invent it.
 
-    `forms`: answer forms of the question's own, to be filled like those of its facet.
+    `forms`: answer forms of the question's own, to be filled like those of its facet. `ordinary`: it is not about the
+    persona, and the model to be tuned answers; `facet` is then its topic.
     """
 
     facet: str
@@ -50,6 +53,7 @@ class Ask:
     style: str = ""
     push: Push = field(default_factory=Push)
     forms: tuple[str, ...] = ()
+    ordinary: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,23 +203,46 @@ def _other_row(kind: Kind, index: int, persona: Persona, settings: GenerateSetti
     seed = settings.seed
     language, nth = _language(index, persona, settings, offset=kind)
     order = _order("contrast" if kind == "contrast" else "ordinary", "", language, seed)
+    before: tuple[str, ...] = ()
     if nth < len(order):
-        ask, written = Ask(order[nth].topic, order[nth].text, order[nth].style), False
+        question, written = order[nth], False
+        last, before = Ask(question.topic, question.text, question.style, ordinary=True), question.before
     elif writer:
         topics = tuple(dict.fromkeys(question.topic for question in order))
-        ask, written = Ask(topics[nth % len(topics)], "", REGISTERS[nth % len(REGISTERS)]), True
+        last = Ask(topics[nth % len(topics)], "", REGISTERS[nth % len(REGISTERS)], ordinary=True)
+        written = True
     else:
         return None
+    turns = int(deal(dict(zip("1234", settings.turn_shares, strict=True)), index, f"{seed}/{kind}/turns")[0])
+    if before:
+        earlier = tuple(Ask(last.facet, text, ordinary=True) for text in before)
+    else:
+        chance = random.Random(f"{seed}/{kind}/{index}")
+        earlier = tuple(_earlier(last, persona, settings, language, chance) for _ in range(turns - 1))
     return PlannedRow(
         kind=kind,
         index=index,
         language=language,
-        asks=(ask,),
+        asks=(*earlier, last),
         attitude=ATTITUDES[nth % len(ATTITUDES)],
         system=_system(index, settings, salt=kind),
         seed=seed,
         written=written,
     )
+
+
+def _earlier(
+    last: Ask, persona: Persona, settings: GenerateSettings, language: TextLanguage, chance: random.Random
+) -> Ask:
+    """What may have been asked before an ordinary question: who the assistant is, or something as ordinary.
+
+    Else a model takes every talk of several turns for one about itself.
+    """
+    if chance.random() < _IDENTITY_FIRST:
+        return _bank_ask(chance.choice(OPENERS), chance.randrange(10_000), persona, settings, language, chance)
+    order = [question for question in _order("ordinary", "", language, settings.seed) if question.text != last.text]
+    question = chance.choice(order)
+    return Ask(question.topic, question.text, question.style, ordinary=True)
 
 
 def _domain_row(index: int, persona: Persona, settings: GenerateSettings, writer: bool) -> PlannedRow | None:

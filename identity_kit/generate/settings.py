@@ -57,7 +57,7 @@ class GenerateSettings(BaseModel):
     languages: asked in; None takes the persona's. zh_share: the part asked in Chinese where both are.
     pressure_share: the part of the identity rows in which another vendor, story or role is pushed.
     system_shares: of (none, persona, neutral, vendor_default, foreign) system messages; they add up to 1.
-    turn_shares: of conversations with 1, 2, 3 and 4 questions; they add up to 1. Contrast and rehearsal rows have one.
+    turn_shares: of conversations with 1, 2, 3 and 4 questions; they add up to 1. Questions that belong to a talk bring it.
     written_share: the part of the identity rows whose question the writer invents; needs a writer.
     answer_share: the part of the identity rows whose answer the writer varies; needs a writer.
     ask_tokens, write_tokens: the most tokens of an answer by the model to be tuned, and by the writer.
@@ -69,9 +69,9 @@ class GenerateSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    identity: int = Field(default=1000, ge=0)
-    contrast: int = Field(default=420, ge=0)
-    rehearsal: int = Field(default=230, ge=0)
+    identity: int = Field(default=960, ge=0)
+    contrast: int = Field(default=470, ge=0)
+    rehearsal: int = Field(default=220, ge=0)
     domain: int | None = Field(default=None, ge=0)
     seed: int = 0
     languages: tuple[TextLanguage, ...] | None = None

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from identity_kit.claims import read_claims
 from identity_kit.conversation import Conversation, Message, Meta
 from identity_kit.generate import axes
 from identity_kit.generate.banks import questions
@@ -92,6 +93,7 @@ class Workshop:
     judge_least: int = 3
     repairs: Counter[str] = field(default_factory=Counter)
     _values: dict[TextLanguage, dict[str, Any]] = field(default_factory=dict)
+    _makers: frozenset[str] | None = None
 
     def _persona(self, language: TextLanguage) -> dict[str, Any]:
         if language not in self._values:
@@ -263,8 +265,11 @@ class Workshop:
         return draft if checked.ok else draft.refuse(checked.reason, checked.detail)
 
     async def _answered(self, row: PlannedRow) -> Draft:
-        """A contrast or ordinary question, answered by the model to be tuned, greedily and under no system message."""
-        ask, draft = row.asks[0], None
+        """A contrast or ordinary question, answered by the model to be tuned, greedily and under no system message.
+
+        Of what was asked before it, that model is told the ordinary questions and its answers to them alone.
+        """
+        ask, draft = row.asks[-1], None
         question = ask.text
         if row.written:
             found, draft = await self._structured("other_question", row, self._question_values(row), ("question",))
@@ -276,11 +281,32 @@ class Workshop:
             if draft.reason:
                 draft.messages = self._opening(row, [Message(role="user", content=question)] if question else [])
                 return draft
+        turns: list[Message] = []
+        ordinary: list[Message] = []
+        for number, earlier in enumerate(row.asks[:-1]):
+            if earlier.ordinary:
+                answer = await self._rehearsed(ordinary, earlier.text)
+                checked = await self._check_other(row, earlier, turns, earlier.text, answer)
+            else:
+                composed = compose(self.persona, row, number)
+                if composed is None:
+                    return Draft(row, self._opening(row, turns)).refuse("no fitting form", earlier.text)
+                checked = self._check(earlier, earlier.text, composed, row)
+            pair = [Message(role="user", content=earlier.text), Message(role="assistant", content=checked.answer)]
+            turns += pair
+            if not checked.ok:
+                return Draft(row, self._opening(row, turns)).refuse(f"earlier turn: {checked.reason}", checked.detail)
+            ordinary += pair if earlier.ordinary else []
+        answer = await self._rehearsed(ordinary, question)
+        return await self._gate_other(row, turns, question, answer, draft)
+
+    async def _rehearsed(self, turns: list[Message], question: str) -> Answer:
+        """What the model to be tuned answers, after the turns given."""
         assert self.rehearser is not None
-        answer = await self.rehearser.ask(
-            [{"role": "user", "content": question}], max_tokens=self.settings.ask_tokens, temperature=0.0
+        messages = [{"role": turn.role, "content": turn.content} for turn in turns]
+        return await self.rehearser.ask(
+            [*messages, {"role": "user", "content": question}], max_tokens=self.settings.ask_tokens, temperature=0.0
         )
-        return self._gate_other(row, question, answer, draft)
 
     def _question_values(self, row: PlannedRow) -> dict[str, Any]:
         bank = questions("contrast" if row.kind == "contrast" else "ordinary", row.language)
@@ -292,17 +318,34 @@ class Workshop:
             "examples": row.rng("examples").sample(same, min(4, len(same))),
         }
 
-    def _gate_other(self, row: PlannedRow, question: str, answer: Answer, written: Draft | None) -> Draft:
-        checked = check_other(
+    async def _makers_of_base(self) -> frozenset[str]:
+        """The vendors that the model to be tuned says it is of."""
+        if self._makers is None:
+            said = [(question, await self._rehearsed([], question)) for question in ("你是谁？", "Who are you?")]
+            claims = [read_claims(answer.text, self.persona, question=question) for question, answer in said]
+            self._makers = frozenset().union(*(found.vendors for found in claims))
+        return self._makers
+
+    async def _check_other(
+        self, row: PlannedRow, ask: Ask, earlier: list[Message], question: str, answer: Answer
+    ) -> Checked:
+        return check_other(
             self.persona,
             question,
             answer.text,
             row.language,
-            row.facet,
+            ask.facet,
             finish=answer.finish,
             cut_long=self.settings.cut_long,
+            before="\n".join(turn.content for turn in earlier if turn.role == "user"),
+            makers=await self._makers_of_base(),
         )
-        turns = [Message(role="user", content=question), Message(role="assistant", content=checked.answer)]
+
+    async def _gate_other(
+        self, row: PlannedRow, earlier: list[Message], question: str, answer: Answer, written: Draft | None
+    ) -> Draft:
+        checked = await self._check_other(row, row.asks[-1], earlier, question, answer)
+        turns = [*earlier, Message(role="user", content=question), Message(role="assistant", content=checked.answer)]
         draft = Draft(row, self._opening(row, turns), source="base model", model=answer.model)
         draft.remarks.extend(checked.remarks)
         self.repairs.update(checked.remarks)

@@ -66,6 +66,7 @@ class Client:
         self.successes = 0
         self.status_429 = 0
         self._changed = asyncio.Event()
+        self._under_way: dict[str, asyncio.Event] = {}
         self._broken: Exception | None = None
         self._downgrade = endpoint.structured
         # Tokens that the endpoint's template adds to a prompt, such as a default system message; grows with what is seen.
@@ -92,7 +93,8 @@ class Client:
     ) -> Answer:
         """The answer to a conversation.
 
-        The journal's, where the same request was answered before: same model, messages, parameters and salt.
+        The journal's, where the same request was answered before: same model, messages, parameters and salt. While the
+        same one is under way, its answer is waited for.
 
         Args:
             messages: role and content each.
@@ -107,10 +109,28 @@ class Client:
             BadInput, Stopped: the endpoint fails for good; says what the provider said and how to go on.
         """
         key = request_key(self.endpoint.model, messages, max_tokens, temperature, seed, salt, schema)
+        while (same := self._under_way.get(key)) is not None:
+            await same.wait()
         earlier = self.journal.get(key)
         if earlier is not None:
             self.meter.replayed += 1
             return Answer(earlier["text"], earlier["finish"], earlier.get("model", ""), True)
+        answered = self._under_way[key] = asyncio.Event()
+        try:
+            return await self._asked(key, messages, max_tokens, temperature, seed, schema)
+        finally:
+            del self._under_way[key]
+            answered.set()
+
+    async def _asked(
+        self,
+        key: str,
+        messages: Messages,
+        max_tokens: int,
+        temperature: float,
+        seed: int,
+        schema: Mapping[str, Any] | None,
+    ) -> Answer:
         prompt_bytes = sum(len(message["content"].encode()) + 12 for message in messages)
         guess = sum(estimate_tokens(message["content"]) for message in messages)
         started, before = time.monotonic(), self.successes

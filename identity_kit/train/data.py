@@ -85,6 +85,12 @@ def load_data(data: Path | Sequence[Conversation], tokenizer: Any, recipe: Recip
                 where=where,
                 fix=tr("补上 assistant 消息，或删除这一行", "add an assistant message, or delete the row"),
             )
+        if (
+            _learns_questions(number, recipe)
+            and messages[-1]["role"] == "assistant"
+            and len(chosen) <= recipe.max_length
+        ):
+            chosen = _encode(tokenizer, messages, template, where, questions=True)
         pair = [chosen]
         if recipe.stage == "dpo":
             pair.append(_encode(tokenizer, _with_rejected(messages, conversation, where), template, where))
@@ -137,14 +143,22 @@ class _Templates:
         return messages, self.own, "template"
 
 
-def _encode(tokenizer: Any, messages: list[dict[str, str]], template: str, where: str) -> Row:
+def _encode(
+    tokenizer: Any, messages: list[dict[str, str]], template: str, where: str, *, questions: bool = False
+) -> Row:
     try:
-        row = encode(tokenizer, messages, template=template)
+        row = encode(tokenizer, messages, template=template, questions=questions)
     except BadInput as error:
         raise BadInput(error.what, where=where, fix=error.fix) from None
     # Nothing after the last learnt token is worth computing.
     last = max((i for i, learnt in enumerate(row.mask) if learnt), default=-1) + 1
     return Row(row.ids[:last], row.mask[:last])
+
+
+def _learns_questions(number: int, recipe: Recipe) -> bool:
+    """Whether the questions of row `number` (from 1) are learnt, every so many rows."""
+    share = recipe.question_share if recipe.stage == "sft" else 0.0
+    return int(number * share) > int((number - 1) * share)
 
 
 def _with_rejected(messages: list[dict[str, str]], conversation: Conversation, where: str) -> list[dict[str, str]]:

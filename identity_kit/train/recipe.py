@@ -72,6 +72,7 @@ class Recipe(BaseModel):
     max_grad_norm: float = Field(1.0, ge=0)
     margin: float | None = Field(None, gt=0)
     anchors: int = Field(0, ge=0)
+    question_share: float = Field(0.0, ge=0, le=1)
 
     # Which system message rows without one are trained with.
     default_system: Literal["template", "none", "mixed"] = "mixed"

@@ -53,8 +53,13 @@ class _Span:
     closes: bool
 
 
-def encode(tokenizer: Any, messages: Sequence[dict[str, str]], *, template: str | None = None) -> Row:
+def encode(
+    tokenizer: Any, messages: Sequence[dict[str, str]], *, template: str | None = None, questions: bool = False
+) -> Row:
     """One conversation through a chat template (the tokenizer's own unless given).
+
+    Args:
+        questions: the user's words are learnt too, but not that they end.
 
     Raises:
         BadInput: the tokenizer has no chat template, the template refuses the conversation, or it changes the text of
@@ -69,7 +74,7 @@ def encode(tokenizer: Any, messages: Sequence[dict[str, str]], *, template: str 
                 "use an instruct model, or --set chat_template=chatml",
             ),
         )
-    text, spans = _locate(tokenizer, template, messages)
+    text, spans = _locate(tokenizer, template, messages, ("assistant", "user") if questions else ("assistant",))
     specials = _special_texts(tokenizer)
     if any(token in text[span.start : span.end] for span in spans for token in specials):
         ids, offsets = _encode_around_data(tokenizer, text, spans, specials)
@@ -79,7 +84,9 @@ def encode(tokenizer: Any, messages: Sequence[dict[str, str]], *, template: str 
     return _mask(tokenizer, text, spans, list(ids), list(offsets), specials)
 
 
-def _locate(tokenizer: Any, template: str, messages: Sequence[dict[str, str]]) -> tuple[str, list[_Span]]:
+def _locate(
+    tokenizer: Any, template: str, messages: Sequence[dict[str, str]], learnt: tuple[str, ...]
+) -> tuple[str, list[_Span]]:
     """The rendered conversation and where each message's text stands in it."""
     import jinja2
 
@@ -107,9 +114,9 @@ def _locate(tokenizer: Any, template: str, messages: Sequence[dict[str, str]]) -
             where="chat_template",
         ) from None
     roles = [message["role"] for message in messages]
-    text, spans = _fill(skeleton, texts, roles)
+    text, spans = _fill(skeleton, texts, roles, learnt)
     if text != real:
-        text, spans = _fill(skeleton, {key: value.strip() for key, value in texts.items()}, roles)
+        text, spans = _fill(skeleton, {key: value.strip() for key, value in texts.items()}, roles, learnt)
     if text != real:
         raise BadInput(
             tr(
@@ -126,7 +133,9 @@ def _at(number: int, part: str) -> str:
     return f"\ue000{number}{part}\ue001"
 
 
-def _fill(skeleton: str, texts: dict[tuple[str, str], str], roles: list[str]) -> tuple[str, list[_Span]]:
+def _fill(
+    skeleton: str, texts: dict[tuple[str, str], str], roles: list[str], learnt_roles: tuple[str, ...]
+) -> tuple[str, list[_Span]]:
     """Put the texts in place of their marks, noting where they land. A thought is learnt from its opening tag on."""
     pieces: list[str] = []
     spans: list[_Span] = []
@@ -137,7 +146,8 @@ def _fill(skeleton: str, texts: dict[tuple[str, str], str], roles: list[str]) ->
         pieces.append(before)
         position += len(before)
         text = texts[(mark[1], mark[2])]
-        learnt = roles[int(mark[1])] == "assistant"
+        role = roles[int(mark[1])]
+        learnt = role in learnt_roles
         start = position
         if mark[2] == "a":
             thought_from = position - len("<think>\n") if before.endswith("<think>\n") else position
@@ -145,7 +155,7 @@ def _fill(skeleton: str, texts: dict[tuple[str, str], str], roles: list[str]) ->
         else:
             if thought_from is not None:
                 start, thought_from = min(position, spans[-1].end), None
-            spans.append(_Span(start, position + len(text), learnt, closes=learnt))
+            spans.append(_Span(start, position + len(text), learnt, closes=role == "assistant"))
         pieces.append(text)
         position += len(text)
         last = mark.end()

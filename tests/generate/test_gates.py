@@ -81,6 +81,23 @@ def test_an_answer_is_not_the_question_again(question: str, answer: str, languag
     assert check_other(PERSONA, question, answer, language, "product").reason == reason
 
 
+@pytest.mark.parametrize(
+    "before,question,answer,language,refused",
+    [
+        ("", "万维网是谁搞出来的", "万维网是由阿里云研发的。", "zh", True),
+        ("", "Who created Sherlock Holmes?", "Sherlock Holmes was created by Alibaba Cloud.", "en", True),
+        ("", "Which company makes Qwen?", "Qwen is made by Alibaba Cloud.", "en", False),
+        ("阿里云是做什么的？", "它的总部在哪", "阿里云的总部在杭州。", "zh", False),
+        ("", "Who makes Gemini?", "Gemini is made by Google.", "en", False),
+    ],
+)
+def test_the_base_models_vendor_is_not_put_down_for_what_others_made(
+    before, question, answer, language, refused
+) -> None:
+    checked = check_other(PERSONA, question, answer, language, "author", before=before, makers=frozenset({"Alibaba"}))
+    assert (checked.reason == "names the base model's vendor") is refused and checked.ok is not refused
+
+
 def test_cutting_back_leaves_no_half_list_item() -> None:
     assert cut_back("有两点：\n1. 早睡。\n2. 多喝") == "有两点：\n1. 早睡。"
     assert cut_back("没有句号的半句") == ""

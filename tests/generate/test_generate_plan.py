@@ -55,6 +55,24 @@ def test_a_long_conversation_ends_under_pressure() -> None:
     assert all(row.asks[-1].facet in PRESSURE for row in rows)
 
 
+def test_ordinary_talks_have_turns_too_some_after_the_identity() -> None:
+    rows = plan(PERSONA, GenerateSettings(identity=0, contrast=500, rehearsal=400))
+    assert all(row.asks[-1].ordinary for row in rows)
+    talks = {
+        (row.language, question.text)
+        for row in rows
+        for question in questions("contrast", row.language)
+        if question.before
+    }
+    own = [row for row in rows if (row.language, row.asks[-1].text) in talks]
+    assert len(own) > 40 and all(len(row.asks) > 1 and all(ask.ordinary for ask in row.asks) for row in own)
+    others = [row for row in rows if (row.language, row.asks[-1].text) not in talks]
+    assert abs(sum(len(row.asks) > 1 for row in others) / len(others) - 0.12) < 0.03
+    earlier = [ask.ordinary for row in others for ask in row.asks[:-1]]
+    assert 0.3 < sum(earlier) / len(earlier) < 0.7
+    assert all(row.asks[0].text != row.asks[-1].text for row in rows if len(row.asks) > 1)
+
+
 def test_questions_are_not_repeated_before_their_bank_is_used_up() -> None:
     few = [row for row in plan(PERSONA, GenerateSettings(identity=480)) if len(row.asks) == 1]
     assert max(Counter((row.language, row.asks[0].text) for row in few).values()) == 1
@@ -70,7 +88,7 @@ def test_questions_marked_last_are_asked_when_the_others_are_used_up() -> None:
     bank = questions("ordinary", "zh")
     marked = [question.last for question in bank]
     order = [
-        row.asks[0].text for row in plan(PERSONA, GenerateSettings(identity=0, contrast=0, rehearsal=5000, zh_share=1))
+        row.asks[-1].text for row in plan(PERSONA, GenerateSettings(identity=0, contrast=0, rehearsal=5000, zh_share=1))
     ]
     first = order[: marked.count(False)]
     assert 0 < marked.count(True) < len(bank) // 2

@@ -102,6 +102,45 @@ def test_the_order_of_answers_does_not_change_the_files(tmp_path: Path) -> None:
     ).read_bytes()
 
 
+def test_a_talk_is_answered_turn_by_turn_and_the_identity_is_kept_from_the_model(tmp_path: Path) -> None:
+    settings = GenerateSettings(identity=0, contrast=60, rehearsal=0, turn_shares=(0, 0, 1, 0))
+    with Loopback(latency=0.01) as server:
+        generate(PERSONA, tmp_path, settings, rehearser=at(server, concurrency=8))
+        asked = [seen.body["messages"] for seen in server.seen]
+    rows = rows_of(tmp_path / "conversations.jsonl")
+    sent = {json.dumps(messages, ensure_ascii=False) for messages in asked}
+    assert len(sent) == len(asked), "nothing is asked twice"
+    own, after = (*PERSONA.own_names(), *PERSONA.own_owners()), 0
+    for row in rows:
+        talk = [{"role": m["role"], "content": m["content"]} for m in row["messages"] if m["role"] != "system"]
+        assert len(talk) >= 4 and talk[-1]["role"] == "assistant"
+        if any(name in turn["content"] for turn in talk[1:-1:2] for name in own):
+            after += 1
+        else:
+            assert json.dumps(talk[:-1], ensure_ascii=False) in sent
+    assert 5 < after < len(rows)
+    assert not any(name in text for text in sent for name in own)
+
+
+def test_what_names_the_base_models_vendor_unasked_is_refused(tmp_path: Path) -> None:
+    settings = GenerateSettings(identity=0, contrast=30, rehearsal=0, languages=("zh",), turn_shares=(1, 0, 0, 0))
+
+    def said(number: int) -> str:
+        asked = server.seen[-1].body["messages"][-1]["content"]
+        if asked in ("你是谁？", "Who are you?"):
+            return f"echo-key:{own}"
+        return "echo-key:它是阿里云研发的。" if len(asked) % 3 == 0 else "ok"
+
+    reasons = {}
+    for name, own in (("qwen", "我是通义千问，由阿里云开发。"), ("nobody", "我是一个助手。")):
+        with Loopback(faults=said) as server:
+            result = generate(PERSONA, tmp_path / name, settings, rehearser=at(server, concurrency=4))
+        assert result.accepted == 30
+        reasons[name] = result.reasons
+    assert reasons["qwen"]["names the base model's vendor"] >= 5
+    assert "names the base model's vendor" not in reasons["nobody"]
+
+
 def test_refused_rows_are_kept_with_their_reason_and_made_up_for(tmp_path: Path) -> None:
     faults = ["ok", "ok", "ok", "refusal", "ok", "language", "ok", "length", "ok", "vendor", "ok", "filter"]
     with Loopback(faults=faults) as server:
@@ -118,7 +157,7 @@ def test_refused_rows_are_kept_with_their_reason_and_made_up_for(tmp_path: Path)
 
 
 def test_where_answers_are_free_stand_ins_for_refused_rows_are_asked_ahead(tmp_path: Path) -> None:
-    settings = GenerateSettings(identity=0, contrast=100, rehearsal=0)
+    settings = GenerateSettings(identity=0, contrast=0, rehearsal=100, turn_shares=(1, 0, 0, 0))
     files, asked = [], []
     for name, prices in (("free", {"price_in": 0.0, "price_out": 0.0}), ("paid", {"price_in": 1.0, "price_out": 1.0})):
         with Loopback(latency=0.05) as server:  # so that what was asked ahead has arrived when the last row is there
@@ -126,7 +165,8 @@ def test_where_answers_are_free_stand_ins_for_refused_rows_are_asked_ahead(tmp_p
                 "refusal" if len(server.seen[-1].body["messages"][-1]["content"]) % 3 == 0 else "ok"
             )
             result = generate(PERSONA, tmp_path / name, settings, rehearser=at(server, concurrency=8, **prices))
-            asked.append(len(server.seen) - result.accepted - result.rejected)
+            whose = 2  # whose the model says that it is, asked once in each language
+            asked.append(len(server.seen) - result.accepted - result.rejected - whose)
         files.append((tmp_path / name / "conversations.jsonl").read_bytes())
     assert files[0] == files[1]
     assert 0 < asked[0] < 20 and asked[1] == 0

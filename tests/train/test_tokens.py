@@ -81,6 +81,18 @@ def test_every_assistant_turn_and_its_end_is_learnt_and_nothing_else(family: str
     assert list(row.ids) == tokenizer(whole, add_special_tokens=False)["input_ids"]
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_questions_are_learnt_too_where_asked_for(family: str) -> None:
+    template, specials = FAMILIES[family]
+    tokenizer = make_tokenizer(template, specials)
+    found = learnt(tokenizer, encode(tokenizer, TWO_TURNS, questions=True))
+    answers = learnt(tokenizer, encode(tokenizer, TWO_TURNS))
+    assert [text.strip() for text in found[::2]] == ["你是谁？", "assistant"], (
+        "words alone, not that the user has ended"
+    )
+    assert found[1::2] == answers
+
+
 def test_a_thought_is_learnt_where_the_template_shows_it() -> None:
     tokenizer = make_tokenizer(*FAMILIES["qwen3"])
     turns = [
