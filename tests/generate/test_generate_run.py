@@ -125,20 +125,21 @@ def test_a_talk_is_answered_turn_by_turn_and_the_identity_is_kept_from_the_model
 def test_what_names_the_base_models_vendor_unasked_is_refused(tmp_path: Path) -> None:
     settings = GenerateSettings(identity=0, contrast=30, rehearsal=0, languages=("zh",), turn_shares=(1, 0, 0, 0))
 
-    def said(number: int) -> str:
-        asked = server.seen[-1].body["messages"][-1]["content"]
-        if asked in ("你是谁？", "Who are you?"):
-            return f"echo-key:{own}"
-        return "echo-key:它是阿里云研发的。" if len(asked) % 3 == 0 else "ok"
+    def reasons(own: str, folder: str) -> dict[str, int]:
+        def said(_: int) -> str:
+            asked = server.seen[-1].body["messages"][-1]["content"]
+            if asked in ("你是谁？", "Who are you?"):
+                return f"echo-key:{own}"
+            return "echo-key:它是阿里云研发的。" if len(asked) % 3 == 0 else "ok"
 
-    reasons = {}
-    for name, own in (("qwen", "我是通义千问，由阿里云开发。"), ("nobody", "我是一个助手。")):
         with Loopback(faults=said) as server:
-            result = generate(PERSONA, tmp_path / name, settings, rehearser=at(server, concurrency=4))
+            result = generate(PERSONA, tmp_path / folder, settings, rehearser=at(server, concurrency=4))
         assert result.accepted == 30
-        reasons[name] = result.reasons
-    assert reasons["qwen"]["names the base model's vendor"] >= 5
-    assert "names the base model's vendor" not in reasons["nobody"]
+        return result.reasons
+
+    refused = "names the base model's vendor"
+    assert reasons("我是通义千问，由阿里云开发。", "a")[refused] >= 5
+    assert refused not in reasons("我是一个助手。", "b")
 
 
 def test_refused_rows_are_kept_with_their_reason_and_made_up_for(tmp_path: Path) -> None:
