@@ -26,6 +26,8 @@ _WRAPPER = re.compile(
 )
 _CODE_TOPICS = frozenset({"code", "format", "classify", "extract", "writing", "rewrite", "form_other"})
 _TRANSLATION = frozenset({"translate", "language", "name_task", "code", "arithmetic", "lookalike", "duo_task"})
+# Topics whose answers name firms in any case, rightly or not.
+_FIRMS = frozenset({"other_model", "other_firm", "product", "ai_general"})
 # Without one of these an answer that names a maker speaks of somebody else.
 _FIRST_PERSON = re.compile(r"我|\b(I|I'm|my)\b", re.IGNORECASE)
 # Topics in which the user says who they are, and how a model answers that takes the user's name for its own.
@@ -122,7 +124,7 @@ def check_other(
     """Whether an answer to a contrast or ordinary question is whole, in the right language, and free of any identity.
 
     `before`: what the user said earlier. `makers`: vendors that the model to be tuned takes for its own; a small one puts them
-    down for anything ("the web was made by …"), and what is trained on must not name them unasked.
+    down for anything ("the web was made by …"), and what is trained on must not name them where no firm is asked for.
     """
     remarks: tuple[str, ...] = ()
     answer = answer.strip()
@@ -141,7 +143,7 @@ def check_other(
     if claims.vendors and _FIRST_PERSON.search(answer):
         return Checked(answer, "claims another vendor", ", ".join(sorted(claims.vendors)))
     unasked = (makers & vendors_mentioned(answer, persona)) - vendors_mentioned(f"{before}\n{question}", persona)
-    if unasked:
+    if unasked and topic not in _FIRMS:
         return Checked(answer, "names the base model's vendor", ", ".join(sorted(unasked)))
     if claims.human and not loose:
         return Checked(answer, "claims to be human")

@@ -96,6 +96,8 @@ def test_the_base_models_vendor_is_not_put_down_for_what_others_made(
 ) -> None:
     checked = check_other(PERSONA, question, answer, language, "author", before=before, makers=frozenset({"Alibaba"}))
     assert (checked.reason == "names the base model's vendor") is refused and checked.ok is not refused
+    # Where firms are asked for, the base's own answer stays, right or wrong: it is what keeps the persona out.
+    assert check_other(PERSONA, question, answer, language, "product", before=before, makers=frozenset({"Alibaba"})).ok
 
 
 def test_cutting_back_leaves_no_half_list_item() -> None:
