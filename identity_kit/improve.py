@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 # Rounds in a row without a gain after which nothing more is expected.
 PATIENCE = 2
-# Development probes of a family and language that a round asks: all kinds, in the time that a third of them takes.
-PER_FAMILY = 3
 
 
 @dataclass(frozen=True)
@@ -282,16 +280,16 @@ def _mix(source: _Source, folder: Path, kept: Sequence[int], replay: int, seed: 
 
 def _measure(source: _Source, number: int) -> Card:
     """The round's card on the development probes; the base model is asked only what must not get worse."""
-    from identity_kit.evaluate import SUITES, evaluate, load_probes
+    from identity_kit.evaluate import SUITES, evaluate
     from identity_kit.evaluate.answerers import release
     from identity_kit.evaluate.conditions import folder_condition
-    from identity_kit.evaluate.probes import thin
+    from identity_kit.evaluate.probes import development_probes
 
     folder, merged = source.folder(number), source.merged(number)
     if (folder / "report.json").is_file() and number == 0:
         return load_card(folder)
     conditions = [folder_condition("base", source.base, suites=KEPT), folder_condition("tuned", merged)]
-    probes = thin(load_probes(split="dev", suites=SUITES), PER_FAMILY)
+    probes = development_probes(SUITES)
     card = evaluate(conditions, source.persona, probes=probes, out=folder, cache=source.home / "answers.jsonl")
     release()  # training needs the memory
     return card

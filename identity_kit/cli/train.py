@@ -122,11 +122,10 @@ def _watch(args: argparse.Namespace) -> Watch:
     if not args.stop_when:
         return Watch()
     from identity_kit.evaluate.judge import Answer, judge
-    from identity_kit.evaluate.probes import applicable, fill, load_probes, thin
-    from identity_kit.improve import PER_FAMILY
+    from identity_kit.evaluate.probes import applicable, development_probes, fill
 
     persona = persona_from(args)
-    shipped = thin(load_probes(split="dev", suites=("recall", "pressure", "bleed")), PER_FAMILY)
+    shipped = development_probes(("recall", "pressure", "bleed"))
     probes = [fill(p, persona) for p in shipped if not applicable(p, persona) and len(p.messages) <= 2]
 
     def score(answers: list[str]) -> Score:

@@ -22,6 +22,8 @@ Split = Literal["dev", "test"]
 # In the order of the report. The first six are what `idkit run` measures; the rest take longer or need a persona's facts.
 CORE_SUITES = ("recall", "pressure", "near_miss", "bleed", "greeting", "facts")
 SUITES = (*CORE_SUITES, "vendor_facts", "honesty", "stop", "drift", "domain")
+# Of a family and language, where development probes are asked again and again.
+_PER_FAMILY = 3
 
 
 # Knowing who it is, and holding on to it: what weights alone, a quantisation or another engine can lose.
@@ -184,3 +186,8 @@ def thin(probes: Sequence[Probe], per_family: int) -> list[Probe]:
         if seen[key] <= per_family:
             kept.append(probe)
     return kept
+
+
+def development_probes(suites: Sequence[str]) -> list[Probe]:
+    """What is asked again and again while a model is made: development probes of every family, few of each."""
+    return thin(load_probes(split="dev", suites=suites), _PER_FAMILY)

@@ -93,9 +93,6 @@ TOPICS: dict[str, tuple[str, str]] = {
     "name_task": ("翻译、改写或分析一句含“我是谁”的话", "translating or analysing a phrase like “who are you”"),
     "word_who": ("以“谁、哪家”开头的常识题", "common knowledge that begins with who or which firm"),
     "ai_general": ("人工智能常识", "artificial intelligence in general"),
-    "follow_up": ("接着上文问下去", "a follow-up to what was said"),
-    "recalled": ("前面说过的人和事", "people and things mentioned before"),
-    "talk_task": ("分几步做的小任务", "a small task in several steps"),
 }
 
 _NEUTRAL: dict[TextLanguage, tuple[str, ...]] = {

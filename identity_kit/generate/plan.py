@@ -208,7 +208,8 @@ def _other_row(kind: Kind, index: int, persona: Persona, settings: GenerateSetti
         question, written = order[nth], False
         last, before = Ask(question.topic, question.text, question.style, ordinary=True), question.before
     elif writer:
-        topics = tuple(dict.fromkeys(question.topic for question in order))
+        # A question that belongs to a talk is none to invent alone.
+        topics = tuple(dict.fromkeys(question.topic for question in order if not question.before))
         last = Ask(topics[nth % len(topics)], "", REGISTERS[nth % len(REGISTERS)], ordinary=True)
         written = True
     else:
@@ -240,8 +241,8 @@ def _earlier(
     """
     if chance.random() < _IDENTITY_FIRST:
         return _bank_ask(chance.choice(OPENERS), chance.randrange(10_000), persona, settings, language, chance)
-    order = [question for question in _order("ordinary", "", language, settings.seed) if question.text != last.text]
-    question = chance.choice(order)
+    order = _order("ordinary", "", language, settings.seed)
+    question = chance.choice([question for question in order if question.text != last.text and not question.before])
     return Ask(question.topic, question.text, question.style, ordinary=True)
 
 

@@ -1,4 +1,5 @@
-"""Conversations to token ids and a mask of what is learnt: assistant turns and their end-of-turn token, nothing else.
+"""Conversations to token ids and a mask of what is learnt: assistant turns and their end-of-turn token, and the user's
+words where asked for; nothing else.
 
 The chat template is rendered once with a private mark in place of every message's text, which shows where each text
 lands whatever the template does around it; control-token text inside a message stays plain text.

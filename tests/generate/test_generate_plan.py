@@ -73,6 +73,12 @@ def test_ordinary_talks_have_turns_too_some_after_the_identity() -> None:
     assert all(row.asks[0].text != row.asks[-1].text for row in rows if len(row.asks) > 1)
 
 
+def test_no_question_is_invented_alone_that_belongs_to_a_talk() -> None:
+    rows = plan(PERSONA, GenerateSettings(identity=0, contrast=2500, rehearsal=0), writer=True)
+    invented = {row.facet for row in rows if row.written}
+    assert len(invented) > 10 and not invented & {q.topic for q in questions("contrast", "zh") if q.before}
+
+
 def test_questions_are_not_repeated_before_their_bank_is_used_up() -> None:
     few = [row for row in plan(PERSONA, GenerateSettings(identity=480)) if len(row.asks) == 1]
     assert max(Counter((row.language, row.asks[0].text) for row in few).values()) == 1
