@@ -209,7 +209,9 @@ def generate_data(job: Job, out: Path) -> None:
 
     def write(rehearser: Endpoint | None) -> None:
         with live() as progress:
-            generate(job.persona, out, job.settings, writer=job.writer, rehearser=rehearser, progress=progress)
+            result = generate(job.persona, out, job.settings, writer=job.writer, rehearser=rehearser, progress=progress)
+        if result.shortage:
+            say(result.shortage, style="yellow")
 
     if job.rehearser is not None or job.settings.contrast + job.settings.rehearsal == 0:
         write(job.rehearser)
@@ -228,6 +230,7 @@ def schedule_of(recipe: Recipe) -> Schedule:
         gradient_accumulation=recipe.gradient_accumulation,
         max_length=recipe.max_length,
         max_steps=recipe.max_steps or 0,
+        anchors=recipe.anchors_taken,
     )
 
 

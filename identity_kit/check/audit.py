@@ -95,13 +95,14 @@ class Issue:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How the rows will be trained on; the names are those of a recipe."""
+    """How the rows will be trained on; the names are those of a recipe. Anchors are taken of the ordinary rows."""
 
     epochs: float = 2
     batch_size: int = 8
     gradient_accumulation: int = 1
     max_length: int = 512
     max_steps: int = 0
+    anchors: int = 0
 
 
 @dataclass(frozen=True)

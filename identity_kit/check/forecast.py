@@ -18,8 +18,8 @@ BALANCE = 0.7
 def forecast(rows: int, identity: int, schedule: Schedule) -> Forecast:
     """The forecast for `rows` rows of which `identity` state the identity."""
     per_step = schedule.batch_size * schedule.gradient_accumulation
-    steps = math.ceil(rows / per_step) * schedule.epochs if rows else 0
-    steps = math.ceil(steps)
+    trained = rows + min(schedule.anchors, rows - identity)
+    steps = math.ceil(math.ceil(trained / per_step) * schedule.epochs)
     epochs = schedule.epochs
     if schedule.max_steps and steps > schedule.max_steps:
         epochs = epochs * schedule.max_steps / steps

@@ -55,7 +55,7 @@ def _add_data(what: argparse._ArgumentGroup) -> None:
         "--mix",
         metavar="1:N",
         default=None,
-        help=tr("每行身份数据配几行其他数据（1:2）", "other rows to each identity row (1:2)"),
+        help=tr("每行身份数据配几行其他数据（默认约 1:0.7）", "other rows to each identity row (about 1:0.7)"),
     )
     what.add_argument("--lang", choices=("zh", "en", "both"), help=tr("数据的语言", "language of the data"))
     what.add_argument("--seed", type=int, default=0, help=tr("计划的种子（0）", "seed of the plan (0)"))
@@ -191,8 +191,8 @@ def _settings(args: argparse.Namespace, persona: Any) -> GenerateSettings:
         except json.JSONDecodeError:
             fields[key.strip()] = value
     try:
-        mix = _mix(args.mix or "1:2")
-        if args.rows is None and args.mix is None:
+        mix = _mix(args.mix) if args.mix else None
+        if args.rows is None and mix is None:
             return GenerateSettings.model_validate(fields)
         usual = GenerateSettings()
         rows = usual.identity + usual.contrast + usual.rehearsal if args.rows is None else args.rows
@@ -312,9 +312,6 @@ def _tell(result: GenerateResult, *, as_json: bool) -> None:
                 f"tokens: {result.tokens[0]} in, {result.tokens[1]} out; {result.cost:.4f} USD",
             )
         )
-    if result.accepted < result.asked:
-        say(
-            tr("没有达到要求的行数；见 rejected.jsonl 里的原因", "fewer rows than asked for; rejected.jsonl says why"),
-            style="yellow",
-        )
+    if result.shortage:
+        say(result.shortage, style="yellow")
     print(result.path)

@@ -57,6 +57,17 @@ class GenerateResult:
     cost: float
     path: Path
 
+    @property
+    def shortage(self) -> str:
+        """One line for the reader where there are fewer rows than asked for; empty otherwise."""
+        if self.accepted >= self.asked:
+            return ""
+        return tr(
+            f"只有 {self.accepted}/{self.asked} 行：题库用完了（被拒绝的原因见 rejected.jsonl）；接一个大模型可以写出更多",
+            f"only {self.accepted} of {self.asked} rows: the questions are used up (rejected.jsonl says why some were "
+            "refused); an LLM writes more",
+        )
+
 
 @dataclass
 class Progress:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from identity_kit.claims import Vendor, vendor_names
 from identity_kit.conversation import Kind
 from identity_kit.generate.banks import Question, answers, fill, questions, slots
-from identity_kit.generate.settings import PLAIN_WEIGHTS, PRESSURE, PRESSURE_WEIGHTS, GenerateSettings, SystemKind
+from identity_kit.generate.settings import PLAIN_WEIGHTS, PRESSURE, PRESSURE_WEIGHTS, GenerateSettings, SystemKind, domain_rows
 from identity_kit.persona import Persona
 from identity_kit.text import TextLanguage, cjk_share, normalise
 
@@ -92,7 +92,7 @@ def targets(persona: Persona, settings: GenerateSettings) -> dict[Kind, int]:
     """Rows to accept by kind; `domain` is filled in from the persona's facts."""
     domain = settings.domain
     if domain is None:
-        domain = min(60, 6 * len(persona.facts))
+        domain = domain_rows(len(persona.facts))
     if not persona.facts:
         domain = 0
     return {
@@ -150,7 +150,8 @@ def _identity_row(index: int, persona: Persona, settings: GenerateSettings, writ
         push = _any_push(persona, language, chance) if facet in PRESSURE and facet != "role_play_off" else Push()
         last = Ask(facet, "", style, push)
     else:
-        last = _bank_ask(facet, in_language, persona, settings, language, chance)
+        order = _whole_order("identity", facet, language, seed)
+        last = _bank_ask(order[in_language % len(order)], facet, persona, language, chance)
     asks: tuple[Ask, ...] = (last,)
     if turns > 1:
         asks = _conversation(last, turns, persona, settings, language, chance)
@@ -173,7 +174,7 @@ def _conversation(
     """Questions before and after `last`, so that a conversation opens softly and ends under pressure."""
 
     def pick(facet: str) -> Ask:
-        return _bank_ask(facet, chance.randrange(10_000), persona, settings, language, chance)
+        return _any_ask(facet, persona, settings, language, chance)
 
     opener = pick(chance.choice([facet for facet in OPENERS if facet != last.facet]))
     if last.facet in PRESSURE:
@@ -184,10 +185,8 @@ def _conversation(
 
 
 def _bank_ask(
-    facet: str, nth: int, persona: Persona, settings: GenerateSettings, language: TextLanguage, chance: random.Random
+    question: Question, facet: str, persona: Persona, language: TextLanguage, chance: random.Random
 ) -> Ask:
-    order = _order("identity", facet, language, settings.seed)
-    question = order[nth % len(order)]
     text, push = question.text, Push()
     if {"other_model", "other_vendor"} & slots(text):
         vendor = chance.choice(_others(persona))
@@ -199,10 +198,18 @@ def _bank_ask(
     return Ask(facet, filled or text, question.style, pushed_in(text), question.answers)
 
 
+def _any_ask(
+    facet: str, persona: Persona, settings: GenerateSettings, language: TextLanguage, chance: random.Random
+) -> Ask:
+    """Any question of a facet; those in reserve are for rows of their own."""
+    order = _order("identity", facet, language, settings.seed)
+    return _bank_ask(order[chance.randrange(10_000) % len(order)], facet, persona, language, chance)
+
+
 def _other_row(kind: Kind, index: int, persona: Persona, settings: GenerateSettings, writer: bool) -> PlannedRow | None:
     seed = settings.seed
     language, nth = _language(index, persona, settings, offset=kind)
-    order = _order("contrast" if kind == "contrast" else "ordinary", "", language, seed)
+    order = _whole_order("contrast" if kind == "contrast" else "ordinary", "", language, seed)
     before: tuple[str, ...] = ()
     if nth < len(order):
         question, written = order[nth], False
@@ -240,7 +247,7 @@ def _earlier(
     Else a model takes every talk of several turns for one about itself.
     """
     if chance.random() < _IDENTITY_FIRST:
-        return _bank_ask(chance.choice(OPENERS), chance.randrange(10_000), persona, settings, language, chance)
+        return _any_ask(chance.choice(OPENERS), persona, settings, language, chance)
     order = _order("ordinary", "", language, settings.seed)
     question = chance.choice([question for question in order if question.text != last.text and not question.before])
     return Ask(question.topic, question.text, question.style, ordinary=True)
@@ -319,11 +326,14 @@ def _shuffled(values: tuple[tuple[str, float], ...], salt: str) -> tuple[str, ..
 
 
 @functools.cache
-def _order(bank: str, facet: str, language: TextLanguage, seed: int) -> tuple[Question, ...]:
-    """A bank's questions of a facet, shuffled, registers (or topics) taking turns; those marked so come last."""
+def _order(
+    bank: str, facet: str, language: TextLanguage, seed: int, *, reserve: bool = False
+) -> tuple[Question, ...]:
+    """A bank's questions of a facet, or those it keeps in reserve: shuffled, registers (or topics) taking turns; those
+    marked so come last."""
     groups: dict[str, list[Question]] = {}
     for question in questions(bank, language):
-        if not facet or question.facet == facet:
+        if question.reserve == reserve and (not facet or question.facet == facet):
             groups.setdefault(question.group, []).append(question)
     chance = random.Random(f"{seed}/{bank}/{facet}/{language}")
     piles = list(groups.values())
@@ -333,6 +343,13 @@ def _order(bank: str, facet: str, language: TextLanguage, seed: int) -> tuple[Qu
     rounds = itertools.zip_longest(*piles)
     taking_turns = [question for taken in rounds for question in taken if question is not None]
     return tuple(sorted(taking_turns, key=lambda question: question.last))
+
+
+@functools.cache
+def _whole_order(bank: str, facet: str, language: TextLanguage, seed: int) -> tuple[Question, ...]:
+    """All of a bank's questions of a facet in the order in which rows take them: the reserve before those marked last."""
+    usual, reserve = (_order(bank, facet, language, seed, reserve=kept) for kept in (False, True))
+    return tuple(sorted((*usual, *reserve), key=lambda question: question.last))
 
 
 def _language(nth: int, persona: Persona, settings: GenerateSettings, *, offset: str) -> tuple[TextLanguage, int]:

@@ -49,6 +49,9 @@ PLAIN_WEIGHTS = {
 }
 
 
+_DOMAIN_PER_FACT, _MOST_DOMAIN = 6, 60
+
+
 class GenerateSettings(BaseModel):
     """The numbers behind a data set. The defaults suit `idkit run` on two cores: about 1,650 rows, no key needed.
 
@@ -97,27 +100,32 @@ class GenerateSettings(BaseModel):
         return self
 
 
-def settings_for(rows: int, mix: float = 2.0, *, facts: int = 0, **fields: object) -> GenerateSettings:
-    """Settings for `rows` rows in all, with `mix` other rows to each identity row.
+def domain_rows(facts: int) -> int:
+    """How many rows about the owner's service so many facts give."""
+    return min(_MOST_DOMAIN, _DOMAIN_PER_FACT * facts)
 
-    The others are half contrast, half rehearsal; where the persona has facts, a third of them are about those.
+
+def settings_for(rows: int, mix: float | None = None, *, facts: int = 0, **fields: object) -> GenerateSettings:
+    """Settings for `rows` rows in all, in the proportions of the defaults, or with `mix` other rows to each identity row.
+
+    Where the persona has facts, a few of the others are about those: six for each fact, 60 or a sixth of all at most.
 
     Args:
         rows: rows to accept in all.
-        mix: other rows for each identity row; 2 is the proportion that keeps other answers as they were.
+        mix: other rows for each identity row.
         facts: how many facts the persona has.
         fields: any other field of `GenerateSettings`.
     """
-    identity = round(rows / (1 + mix))
-    others = rows - identity
-    domain = others // 3 if facts else 0
-    contrast = (others - domain + 1) // 2
+    usual = GenerateSettings()
+    ordinary = usual.contrast + usual.rehearsal
+    domain = min(domain_rows(facts), rows // 6)
+    if mix is None:
+        identity = round((rows - domain) * usual.identity / (usual.identity + ordinary))
+    else:
+        identity = round(rows / (1 + mix))
+    domain = min(domain, rows - identity)
+    others = rows - identity - domain
+    contrast = round(others * usual.contrast / ordinary)
     return GenerateSettings.model_validate(
-        {
-            "identity": identity,
-            "contrast": contrast,
-            "rehearsal": others - domain - contrast,
-            "domain": domain,
-            **fields,
-        }
+        {"identity": identity, "contrast": contrast, "rehearsal": others - contrast, "domain": domain, **fields}
     )

@@ -138,6 +138,8 @@ def test_the_forecast_says_what_to_change(
 def test_steps_and_exposures_are_counted() -> None:
     found = forecast(300, 150, Schedule(epochs=2, batch_size=8))
     assert (found.steps, found.exposures, found.share, found.balance) == (76, 300, 0.5, 1.0)
+    assert forecast(300, 150, Schedule(epochs=2, batch_size=8, anchors=40)).steps == 86
+    assert forecast(100, 90, Schedule(epochs=1, batch_size=8, anchors=40)).steps == 14  # ten ordinary rows to take of
     capped = forecast(300, 150, Schedule(epochs=2, batch_size=8, max_steps=38))
     assert (capped.steps, capped.exposures) == (38, 150)
 

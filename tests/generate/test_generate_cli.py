@@ -11,7 +11,7 @@ def test_one_option_is_enough_and_the_path_is_printed(idkit, tmp_path: Path) -> 
     done = idkit("generate", "--owner", "文心大佬", "-n", "30", "-o", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(tmp_path / "out" / "conversations.jsonl")
-    assert "accepted 10 of 10" in done.stderr or "接受 10/10" in done.stderr
+    assert "accepted 17 of 17" in done.stderr or "接受 17/17" in done.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         ".lock", "conversations.jsonl", "rejected.jsonl", "manifest.json", "journal.jsonl",
     }  # fmt: skip
@@ -21,11 +21,11 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(idkit, tmp_path: Path) -> N
     options = ("generate", "--owner", "Acme", "-n", "90", "--provider", "local", "-o", tmp_path / "out", "--dry-run")
     done = idkit(*options, "--json")
     found = json.loads(done.stdout)
-    assert found["rows"]["identity"] == 30
+    assert found["rows"]["identity"] == 52
     assert len(found["prompts"]) == 3
     assert found["requests"]["writer"] > 10
     assert found["tokens"]["in"] > 1000
-    assert sum(found["counts"]["language"].values()) == 30
+    assert sum(found["counts"]["language"].values()) == 52
     assert not (tmp_path / "out").exists()
     assert "# Role" in idkit(*options).stdout
 

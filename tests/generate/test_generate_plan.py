@@ -121,7 +121,55 @@ def test_the_name_that_a_question_pushes_is_found() -> None:
     assert not pushed_in("what a metaphor").vendor
 
 
+def test_rows_alone_keep_the_proportions_of_the_defaults() -> None:
+    usual = GenerateSettings()
+    rows = usual.identity + usual.contrast + usual.rehearsal
+    assert settings_for(rows) == GenerateSettings(domain=0)
+    many = settings_for(4 * rows, facts=3)
+    assert many.domain == 18
+    assert abs(many.identity - 4 * usual.identity) < 18
+    assert many.identity + many.contrast + many.rehearsal + 18 == 4 * rows
+
+
 def test_rows_and_mix_give_the_kinds() -> None:
     settings = settings_for(300, 2.0)
-    assert (settings.identity, settings.contrast, settings.rehearsal) == (100, 100, 100)
-    assert settings_for(300, 2.0, facts=3).domain == 66
+    assert (settings.identity, settings.contrast, settings.rehearsal) == (100, 136, 64)
+    assert settings_for(300, 2.0, facts=3).domain == 18
+    assert settings_for(30, 2.0, facts=30).domain == 5
+    assert settings_for(10, 0.0, facts=3).domain == 0
+
+
+def test_questions_in_reserve_come_when_the_others_are_used_up() -> None:
+    from identity_kit.generate.banks import questions
+
+    for kind, bank in (("contrast", "contrast"), ("rehearsal", "ordinary")):
+        rows = plan(PERSONA, GenerateSettings(identity=0, **{"contrast": 0, "rehearsal": 0, kind: 5000}))
+        for language in ("zh", "en"):
+            found = {question.text: question for question in questions(bank, language)}
+            taken = [found[row.asks[-1].text] for row in rows if row.language == language]
+            ranks = [(question.last, question.reserve) for question in taken]
+            assert ranks == sorted(ranks)
+            assert any(question.reserve for question in taken)
+
+
+def test_no_reserve_is_touched_by_the_default_number_of_rows() -> None:
+    from identity_kit.generate.banks import questions
+
+    kept = {
+        question.text
+        for bank in ("identity", "contrast", "ordinary")
+        for language in ("zh", "en")
+        for question in questions(bank, language)
+        if question.reserve and "{{" not in question.text
+    }
+    usual = GenerateSettings()
+    rows = plan(PERSONA, usual.model_copy(update={"contrast": 640, "rehearsal": 300}))  # some are refused
+    assert not kept & {ask.text for row in rows for ask in row.asks}
+
+
+def test_four_thousand_rows_have_questions_enough() -> None:
+    settings = settings_for(4000)
+    spare = 1.3  # so many are tried for each that is accepted
+    for kind in ("contrast", "rehearsal"):
+        wanted = {"identity": 0, "contrast": 0, "rehearsal": 0, kind: round(spare * getattr(settings, kind))}
+        assert len(plan(PERSONA, GenerateSettings.model_validate(wanted))) == wanted[kind]
