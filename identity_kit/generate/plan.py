@@ -17,7 +17,14 @@ from dataclasses import dataclass, field
 from identity_kit.claims import Vendor, vendor_names
 from identity_kit.conversation import Kind
 from identity_kit.generate.banks import Question, answers, fill, questions, slots
-from identity_kit.generate.settings import PLAIN_WEIGHTS, PRESSURE, PRESSURE_WEIGHTS, GenerateSettings, SystemKind, domain_rows
+from identity_kit.generate.settings import (
+    PLAIN_WEIGHTS,
+    PRESSURE,
+    PRESSURE_WEIGHTS,
+    GenerateSettings,
+    SystemKind,
+    domain_rows,
+)
 from identity_kit.persona import Persona
 from identity_kit.text import TextLanguage, cjk_share, normalise
 
@@ -184,9 +191,7 @@ def _conversation(
     return (last, *pushes) if turns == 2 else (opener, last, *pushes)
 
 
-def _bank_ask(
-    question: Question, facet: str, persona: Persona, language: TextLanguage, chance: random.Random
-) -> Ask:
+def _bank_ask(question: Question, facet: str, persona: Persona, language: TextLanguage, chance: random.Random) -> Ask:
     text, push = question.text, Push()
     if {"other_model", "other_vendor"} & slots(text):
         vendor = chance.choice(_others(persona))
@@ -326,9 +331,7 @@ def _shuffled(values: tuple[tuple[str, float], ...], salt: str) -> tuple[str, ..
 
 
 @functools.cache
-def _order(
-    bank: str, facet: str, language: TextLanguage, seed: int, *, reserve: bool = False
-) -> tuple[Question, ...]:
+def _order(bank: str, facet: str, language: TextLanguage, seed: int, *, reserve: bool = False) -> tuple[Question, ...]:
     """A bank's questions of a facet, or those it keeps in reserve: shuffled, registers (or topics) taking turns; those
     marked so come last."""
     groups: dict[str, list[Question]] = {}
