@@ -126,7 +126,7 @@ def test_the_half_billion_model_changes_its_identity(idkit, wenxin_run: Path):
         for cell in condition["cells"]
     }
     assert share["base", "recall", "all"] <= 0.2
-    # With an eighth of the data and a quarter of the steps of a full run.
+    # With a twentieth of the data and a tenth of the steps of a full run.
     assert share["tuned", "recall", "all"] >= 0.4
     answer = idkit("chat", wenxin_run, "-m", "你是谁？")
     assert answer.returncode == 0

@@ -67,6 +67,14 @@ def test_facts_are_kept_to_and_what_no_fact_covers_is_handed_over(tmp_path: Path
     assert all(any(w in row["messages"][-1]["content"] for w in ("店员", "assistant")) for row in unknown) and unknown
 
 
+def test_questions_used_up_are_told_with_the_way_out(tmp_path: Path) -> None:
+    persona = load_persona(resource("data", "personas", "bookshop.yaml"))
+    result = generate(persona, tmp_path, GenerateSettings(identity=0, domain=4000))
+    assert 0 < result.accepted < 4000
+    assert f"{result.accepted} of 4000 rows" in result.shortage and "rejected.jsonl" in result.shortage
+    assert not generate(persona, tmp_path, GenerateSettings(identity=0, domain=42)).shortage
+
+
 def test_the_same_command_again_asks_nothing_and_gives_the_same_files(tmp_path: Path) -> None:
     with Loopback(faults=["ok", "refusal", "ok", "fenced"]) as server:
         first = generate(PERSONA, tmp_path, WRITTEN, writer=at(server), rehearser=at(server))
