@@ -23,7 +23,9 @@ def best_device() -> torch.device:
     import torch
 
     if torch.cuda.is_available():
-        torch.backends.cuda.enable_cudnn_sdp(False)  # plans anew for each length, a millisecond a layer
+        # It plans anew for each length, a millisecond a layer; and since torch 2.11 its backward pass under a mask
+        # gives gradients that are no numbers at some lengths (pytorch issue 196678).
+        torch.backends.cuda.enable_cudnn_sdp(False)
         return torch.device("cuda")
     if torch.backends.mps.is_available():
         return torch.device("mps")
