@@ -63,9 +63,9 @@ class GenerateResult:
         if self.accepted >= self.asked:
             return ""
         return tr(
-            f"只有 {self.accepted}/{self.asked} 行：题库用完了，或被拒绝的太多（原因见 rejected.jsonl）；接一个大模型可以写出更多",
+            f"只有 {self.accepted}/{self.asked} 行：题库用完了，或被拒绝的太多（原因见 rejected.jsonl）；用 --base-url 接一个大模型可以写出更多",
             f"only {self.accepted} of {self.asked} rows: the questions are used up, or too many rows were refused "
-            "(rejected.jsonl says why); an LLM writes more",
+            "(rejected.jsonl says why); an LLM behind --base-url writes more",
         )
 
 

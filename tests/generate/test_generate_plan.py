@@ -140,8 +140,6 @@ def test_rows_and_mix_give_the_kinds() -> None:
 
 
 def test_questions_in_reserve_come_when_the_others_are_used_up() -> None:
-    from identity_kit.generate.banks import questions
-
     for kind, bank in (("contrast", "contrast"), ("rehearsal", "ordinary")):
         rows = plan(PERSONA, GenerateSettings(identity=0, **{"contrast": 0, "rehearsal": 0, kind: 5000}))
         for language in ("zh", "en"):
@@ -153,8 +151,6 @@ def test_questions_in_reserve_come_when_the_others_are_used_up() -> None:
 
 
 def test_no_reserve_is_touched_by_the_default_number_of_rows() -> None:
-    from identity_kit.generate.banks import questions
-
     kept = {
         question.text
         for bank in ("identity", "contrast", "ordinary")
