@@ -208,8 +208,7 @@ class FastEngine:
     def _logits(self, x: torch.Tensor) -> torch.Tensor:
         """(n, vocabulary) of (n, d)."""
         if self.head_eight is not None:
-            y = self.head_eight(x)
-            return y if self.head.bias is None else y.add_(self.head.bias)
+            return self.head_eight(x, self.head.bias)
         if self.sideways and len(x) <= _FEW and self.head.bias is None:
             return torch.mm(self.head.weight, x.t()).t().contiguous()
         return F.linear(x, self.head.weight, self.head.bias)
@@ -377,15 +376,15 @@ class _Layer:
         scaled(saved.middle, saved.r2, self.norm2.weight, x2[:, : self.gate_up.inputs])
         gate_up = self.gate_up.forward(x2) if saved.gate_up is None else saved.gate_up
         down = self.down.room_with(saved.low3)
-        opened = swiglu(gate_up, down[:, : self.down.inputs])
+        swiglu(gate_up, down[:, : self.down.inputs])
         dact = self.down.backward(down, self._filled(self.down, dh))
         del down
         dgu = self.gate_up.gradient_room(len(dh))
-        swiglu_backward(dact, gate_up, opened, dgu[:, : self.gate_up.outputs])  # type: ignore[arg-type]
-        del gate_up, opened
+        swiglu_backward(dact, gate_up, dgu[:, : self.gate_up.outputs])  # type: ignore[arg-type]
+        del gate_up
         dx2 = self.gate_up.backward(x2, dgu)
         del x2, dgu
-        dmiddle = norm_backward(dx2, saved.middle, self.norm2.weight, saved.r2).add_(dh)  # type: ignore[arg-type]
+        dmiddle = norm_backward(dx2, saved.middle, self.norm2.weight, saved.r2, dh)  # type: ignore[arg-type]
         context = saved.context
         if context is None:
             context = self.o.room_with(saved.low0)
@@ -397,8 +396,8 @@ class _Layer:
         dx1 = self.qkv.backward(x1, dqkv, needs_input=needs_input)
         if dx1 is None:
             return dmiddle
-        d = norm_backward(dx1, h, self.norm1.weight, saved.r1)
-        return d.add_(dmiddle) if where is None else d.index_add_(0, where, dmiddle)
+        d = norm_backward(dx1, h, self.norm1.weight, saved.r1, dmiddle if where is None else None)
+        return d if where is None else d.index_add_(0, where, dmiddle)
 
     def _filled(self, projection: Projection, dy: torch.Tensor) -> torch.Tensor:
         room = projection.gradient_room(len(dy))

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from identity_kit.models import fused
 from identity_kit.models.eight import EightBit
 
 
@@ -164,10 +165,9 @@ class Projection:
         elif self.ranks:
             x[:, self.inputs :] = x[:, : self.inputs] @ self.a.t()
         if self.eight is not None:
-            y = self.eight[0](x[:, : self.inputs])
-            if self.ranks:
-                y.addmm_(x[:, self.inputs :], self.sb.t())
-        elif self.quantised:
+            y = self.eight[0](x[:, : self.inputs], self.bias)
+            return y.addmm_(x[:, self.inputs :], self.sb.t()) if self.ranks else y
+        if self.quantised:
             plain = x[:, : self.inputs]
             y = torch.empty(len(x), self.outputs, dtype=x.dtype, device=x.device)
             for member in self.members:
@@ -227,6 +227,8 @@ def _unpacked(module: Any, dtype: torch.dtype) -> torch.Tensor:
 
 def norm(h: torch.Tensor, weight: torch.Tensor, eps: float, out: torch.Tensor) -> torch.Tensor:
     """RMS norm of h (…, d) into `out`; returns 1/rms (…, 1), fp32."""
+    if h.dim() == 2 and fused.fits(out, weight) and fused.fit_whole(h):
+        return fused.norm(h, weight, eps, out)
     wide = h.float()
     r = wide.square().mean(-1, keepdim=True).add_(eps).rsqrt_()
     scaled(wide, r, weight, out)
@@ -235,19 +237,29 @@ def norm(h: torch.Tensor, weight: torch.Tensor, eps: float, out: torch.Tensor) -
 
 def scaled(h: torch.Tensor, r: torch.Tensor, weight: torch.Tensor, out: torch.Tensor) -> None:
     """RMS norm of h (…, d) with 1/rms r (…, 1) known, into `out`."""
+    if h.dim() == 2 and fused.fits(out, weight) and fused.fit_whole(h):
+        fused.scaled(h, r, weight, out)
+        return
     torch.mul((h.float() * r).to(out.dtype), weight, out=out)
 
 
-def norm_backward(dy: torch.Tensor, h: torch.Tensor, weight: torch.Tensor, r: torch.Tensor) -> torch.Tensor:
-    """The gradient of h from that of `norm`'s output, in h's type: r·(g − x̂·mean(g·x̂)), g = dy·w, x̂ = h·r."""
+def norm_backward(
+    dy: torch.Tensor, h: torch.Tensor, weight: torch.Tensor, r: torch.Tensor, more: torch.Tensor | None = None
+) -> torch.Tensor:
+    """The gradient of h from that of `norm`'s output, in h's type: r·(g − x̂·mean(g·x̂)), g = dy·w, x̂ = h·r; plus `more`."""
+    if h.dim() == 2 and fused.fits(weight) and fused.fit_whole(dy, h, *([] if more is None else [more])):
+        return fused.norm_backward(dy, h, weight, r, more)
     g = torch.mul(dy, weight).float()
     x = h.float().mul_(r)
     g.sub_(x.mul_((g * x).mean(-1, keepdim=True))).mul_(r)
-    return g.to(h.dtype)
+    d = g.to(h.dtype)
+    return d if more is None else d.add_(more)
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """Rotary embedding of x (T, heads, e) by angles given as cos and sin (T, 1, e / 2)."""
+    if fused.fits(x) and fused.fit_whole(cos, sin) and x.stride(1) == x.shape[-1]:
+        return fused.rotate(x, cos, sin)
     half = x.shape[-1] // 2
     first, second = x[..., :half], x[..., half:]
     out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
@@ -256,19 +268,23 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
     return out
 
 
-def swiglu(gate_up: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-    """silu(gate)·up of (T, 2n) into `out` (T, n); returns silu(gate)."""
+def swiglu(gate_up: torch.Tensor, out: torch.Tensor) -> None:
+    """silu(gate)·up of (T, 2n) into `out` (T, n)."""
+    if fused.fits(gate_up, out):
+        fused.swiglu(gate_up, out)
+        return
     n = gate_up.shape[1] // 2
-    opened = F.silu(gate_up[:, :n])
-    torch.mul(opened, gate_up[:, n:], out=out)
-    return opened
+    torch.mul(F.silu(gate_up[:, :n]), gate_up[:, n:], out=out)
 
 
-def swiglu_backward(d: torch.Tensor, gate_up: torch.Tensor, opened: torch.Tensor, out: torch.Tensor) -> None:
-    """The gradient of (T, 2n) from that of `swiglu`'s output (T, n) and what it returned, into `out`."""
+def swiglu_backward(d: torch.Tensor, gate_up: torch.Tensor, out: torch.Tensor) -> None:
+    """The gradient of (T, 2n) from that of `swiglu`'s output (T, n), into `out`."""
+    if fused.fits(d, gate_up, out):
+        fused.swiglu_backward(d, gate_up, out)
+        return
     n = gate_up.shape[1] // 2
     gate, up = gate_up[:, :n], gate_up[:, n:]
-    torch.mul(d, opened, out=out[:, n:])
+    torch.mul(d, F.silu(gate), out=out[:, n:])
     out[:, :n] = torch.ops.aten.silu_backward(d * up, gate)
 
 
