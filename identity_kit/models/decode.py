@@ -7,6 +7,7 @@ faster than `generate()`, which carries every row to the end of the longest.
 from __future__ import annotations
 
 import copy
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -31,6 +32,7 @@ Finished = tuple[int, list[int], bool]
 REFILL = 4  # waiting rows join when a fourth of the batch is free: each joining copies the cache once
 # A prompt is read together with shorter ones if it has at most so many times their tokens, and a few more.
 _ALIKE, _ALIKE_TOKENS = 1.4, 2
+_BLOCK = 128  # of the vocabulary, searched at once for its likeliest token
 WORTH_PACKING = 16  # conversations from which on laying out the weights anew is sooner earned back
 
 
@@ -343,8 +345,23 @@ def _alike(prompts: list[list[int]], shared: int) -> list[list[int]]:
 
 def _choose(logits: torch.Tensor, temperature: float, generator: torch.Generator) -> torch.Tensor:
     if temperature <= 0:
-        return logits.argmax(-1)
+        return likeliest(logits)
     import torch
 
     weights = torch.softmax(logits.float() / temperature, dim=-1).cpu()
     return torch.multinomial(weights, 1, generator=generator)[:, 0].to(logits.device)
+
+
+def likeliest(logits: torch.Tensor) -> torch.Tensor:
+    """The first of the largest of each row of (rows, vocabulary), as `argmax` finds it: (rows,).
+
+    On a CPU by blocks of the vocabulary, whose largest values are found several times faster than where they stand.
+    """
+    rows, vocabulary = logits.shape
+    block = math.gcd(vocabulary, _BLOCK)
+    if logits.device.type != "cpu" or block == 1:
+        return logits.argmax(-1)
+    blocks = logits.reshape(rows, -1, block)
+    which = blocks.amax(-1).argmax(-1)
+    inside = blocks.gather(1, which[:, None, None].expand(-1, 1, block))[:, 0].argmax(-1)
+    return which * block + inside

@@ -22,9 +22,7 @@ _sharing = 0  # how many threads rows are shared out over at present
 
 def fits(*tensors: torch.Tensor) -> bool:
     """Whether the compiled steps can take these: bf16 on a CPU, the values of a row side by side."""
-    return COMPILED and all(
-        x.dtype is torch.bfloat16 and x.device.type == "cpu" and x.stride(-1) == 1 for x in tensors
-    )
+    return COMPILED and all(x.dtype is torch.bfloat16 and x.device.type == "cpu" and x.stride(-1) == 1 for x in tensors)
 
 
 def fit_whole(*tensors: torch.Tensor) -> bool:
@@ -52,28 +50,28 @@ def quantised(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     _use_threads()
     out = torch.empty(x.shape, dtype=torch.uint8)
     scale = torch.empty(len(x), dtype=torch.float32)
-    _fused.quantise(x.data_ptr(), x.stride(0), *x.shape, out.data_ptr(), scale.data_ptr())
+    _fused.quantise(x.data_ptr(), x.stride(0), len(x), x.shape[1], out.data_ptr(), scale.data_ptr())
     return out, scale
 
 
 def rescale(y: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None) -> None:
     """y (T, N) times scale (T,), plus bias (N,), in place."""
     _use_threads()
-    _fused.rescale(y.data_ptr(), *y.shape, scale.data_ptr(), 0 if bias is None else bias.data_ptr())
+    _fused.rescale(y.data_ptr(), len(y), y.shape[1], scale.data_ptr(), 0 if bias is None else bias.data_ptr())
 
 
 def norm(h: torch.Tensor, weight: torch.Tensor, eps: float, out: torch.Tensor) -> torch.Tensor:
     """RMS norm of h (T, d) into `out` (T, d); returns 1/rms (T, 1), fp32."""
     _use_threads()
     r = torch.empty(len(h), 1, dtype=torch.float32)
-    _fused.norm(h.data_ptr(), *h.shape, weight.data_ptr(), out.data_ptr(), out.stride(0), r.data_ptr(), eps)
+    _fused.norm(h.data_ptr(), len(h), h.shape[1], weight.data_ptr(), out.data_ptr(), out.stride(0), r.data_ptr(), eps)
     return r
 
 
 def scaled(h: torch.Tensor, r: torch.Tensor, weight: torch.Tensor, out: torch.Tensor) -> None:
     """h (T, d) times r (T, 1) times weight (d,), into `out` (T, d)."""
     _use_threads()
-    _fused.scaled(h.data_ptr(), *h.shape, weight.data_ptr(), out.data_ptr(), out.stride(0), r.data_ptr())
+    _fused.scaled(h.data_ptr(), len(h), h.shape[1], weight.data_ptr(), out.data_ptr(), out.stride(0), r.data_ptr())
 
 
 def norm_backward(
@@ -84,7 +82,7 @@ def norm_backward(
     out = torch.empty_like(h)
     more_at = 0 if more is None else more.data_ptr()
     _fused.norm_backward(
-        dy.data_ptr(), h.data_ptr(), *h.shape, weight.data_ptr(), r.data_ptr(), more_at, out.data_ptr()
+        dy.data_ptr(), h.data_ptr(), len(h), h.shape[1], weight.data_ptr(), r.data_ptr(), more_at, out.data_ptr()
     )
     return out
 
@@ -92,14 +90,21 @@ def norm_backward(
 def swiglu(gate_up: torch.Tensor, out: torch.Tensor) -> None:
     """silu(gate)·up of (T, 2n) into `out` (T, n)."""
     _use_threads()
-    _fused.swiglu(gate_up.data_ptr(), gate_up.stride(0), *out.shape, out.data_ptr(), out.stride(0))
+    _fused.swiglu(gate_up.data_ptr(), gate_up.stride(0), len(out), out.shape[1], out.data_ptr(), out.stride(0))
 
 
 def swiglu_backward(d: torch.Tensor, gate_up: torch.Tensor, out: torch.Tensor) -> None:
     """The gradient of (T, 2n) from that of `swiglu`'s output (T, n), into `out` (T, 2n)."""
     _use_threads()
     _fused.swiglu_backward(
-        d.data_ptr(), d.stride(0), gate_up.data_ptr(), gate_up.stride(0), *d.shape, out.data_ptr(), out.stride(0)
+        d.data_ptr(),
+        d.stride(0),
+        gate_up.data_ptr(),
+        gate_up.stride(0),
+        len(d),
+        d.shape[1],
+        out.data_ptr(),
+        out.stride(0),
     )
 
 
@@ -108,7 +113,5 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
     _use_threads()
     out = torch.empty(x.shape, dtype=x.dtype)
     rows, heads, size = x.shape
-    _fused.rotate(
-        x.data_ptr(), x.stride(0), rows, heads, size // 2, cos.data_ptr(), sin.data_ptr(), out.data_ptr()
-    )
+    _fused.rotate(x.data_ptr(), x.stride(0), rows, heads, size // 2, cos.data_ptr(), sin.data_ptr(), out.data_ptr())
     return out

