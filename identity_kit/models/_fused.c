@@ -1,9 +1,10 @@
 /* Row-wise steps of a decoder in 16 bits (bf16), each in one pass: norms, gated activation, rotary embedding, the way
    into and out of 8-bit products. In calls of a tensor library each of them takes two to seven passes over memory.
 
-   The functions take addresses and sizes; fused.py gives them those of tensors that it has checked. Sums and products are
-   in 32 bits, results are rounded to the nearest bf16. Rows are shared out over threads and no sum crosses rows, so a
-   result does not depend on how many threads there are. */
+   Written for AVX-512, which the processors with 16-bit products have; suits() says whether this one has it. The functions
+   take addresses and sizes; fused.py gives them those of tensors that it has checked. Sums and products are in 32 bits,
+   results are rounded to the nearest bf16. Rows are shared out over threads and no sum crosses rows, so a result does not
+   depend on how many threads there are. */
 
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030B0000
@@ -13,8 +14,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#if !defined(__GNUC__)
-#error "written for GCC and Clang"
+#if !defined(__GNUC__) || !defined(__x86_64__)
+#error "written for GCC and Clang, and for AVX-512"
 #endif
 
 typedef uint16_t bf16;
@@ -59,28 +60,21 @@ static void share_out(Body body, const void *job, size rows) {
     }
 }
 
-/* -- one body, compiled for a wide processor and for any ---------------------------------------------------------- */
+/* -- the processor ------------------------------------------------------------------------------------------------ */
 
 #define INLINE static inline __attribute__((always_inline))
-
-#if defined(__x86_64__)
 #define WIDE __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma")))
+
 static bool is_wide(void) {
     __builtin_cpu_init();
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
-#else
-#define WIDE
-static bool is_wide(void) { return false; }
-#endif
 
-static bool wide = false;
-
-#define BOTH(name)                                                                                        \
+/* From the steps of a range of rows, those of all rows. */
+#define SHARED(name)                                                                                      \
     WIDE static void name##_wide(const void *job, size from, size to) { name##_rows(job, from, to); }     \
-    static void name##_any(const void *job, size from, size to) { name##_rows(job, from, to); }           \
-    static void name##_all(const void *job, size rows) { share_out(wide ? name##_wide : name##_any, job, rows); }
+    static void name##_all(const void *job, size rows) { share_out(name##_wide, job, rows); }
 
 /* -- numbers ------------------------------------------------------------------------------------------------------ */
 
@@ -146,7 +140,7 @@ INLINE void quantise_rows(const void *given, size from, size to) {
         job->scale[t] = most / 127.0f;
     }
 }
-BOTH(quantise)
+SHARED(quantise)
 
 typedef struct {
     bf16 *y;
@@ -169,7 +163,7 @@ INLINE void rescale_rows(const void *given, size from, size to) {
             for (size i = 0; i < width; i++) y[i] = rounded(widened(y[i]) * by + widened(bias[i]));
     }
 }
-BOTH(rescale)
+SHARED(rescale)
 
 /* -- norms -------------------------------------------------------------------------------------------------------- */
 
@@ -192,7 +186,7 @@ INLINE void scaled_row(const Norm *job, size t) {
 INLINE void scaled_rows(const void *given, size from, size to) {
     for (size t = from; t < to; t++) scaled_row(given, t);
 }
-BOTH(scaled)
+SHARED(scaled)
 
 INLINE void norm_rows(const void *given, size from, size to) {
     const Norm *job = given;
@@ -205,7 +199,7 @@ INLINE void norm_rows(const void *given, size from, size to) {
         scaled_row(job, t);
     }
 }
-BOTH(norm)
+SHARED(norm)
 
 /* r (g - n mean(g n)) with g = dy weight and n = h r; `more` is added where it is given. */
 INLINE void norm_backward_rows(const void *given, size from, size to) {
@@ -228,7 +222,7 @@ INLINE void norm_backward_rows(const void *given, size from, size to) {
             out[i] = rounded(r * (widened(dy[i]) * widened(weight[i]) - widened(h[i]) * share) + widened(more[i]));
     }
 }
-BOTH(norm_backward)
+SHARED(norm_backward)
 
 /* -- gated activation --------------------------------------------------------------------------------------------- */
 
@@ -250,7 +244,7 @@ INLINE void swiglu_rows(const void *given, size from, size to) {
         }
     }
 }
-BOTH(swiglu)
+SHARED(swiglu)
 
 INLINE void swiglu_backward_rows(const void *given, size from, size to) {
     const Gate *job = given;
@@ -266,7 +260,7 @@ INLINE void swiglu_backward_rows(const void *given, size from, size to) {
         }
     }
 }
-BOTH(swiglu_backward)
+SHARED(swiglu_backward)
 
 /* -- rotary embedding --------------------------------------------------------------------------------------------- */
 
@@ -292,9 +286,11 @@ INLINE void rotate_rows(const void *given, size from, size to) {
         }
     }
 }
-BOTH(rotate)
+SHARED(rotate)
 
 /* -- for Python: addresses come as whole numbers ------------------------------------------------------------------ */
+
+static PyObject *call_suits(PyObject *self, PyObject *none) { return PyBool_FromLong(is_wide()); }
 
 static PyObject *call_threads(PyObject *self, PyObject *args) {
     size address, count;
@@ -382,6 +378,7 @@ static PyObject *call_rotate(PyObject *self, PyObject *args) {
 }
 
 static PyMethodDef functions[] = {
+    {"suits", call_suits, METH_NOARGS, NULL},
     {"threads", call_threads, METH_VARARGS, NULL},
     {"quantise", call_quantise, METH_VARARGS, NULL},
     {"rescale", call_rescale, METH_VARARGS, NULL},
@@ -396,7 +393,4 @@ static PyMethodDef functions[] = {
 
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_fused", NULL, -1, functions, NULL, NULL, NULL, NULL};
 
-PyMODINIT_FUNC PyInit__fused(void) {
-    wide = is_wide();
-    return PyModule_Create(&module);
-}
+PyMODINIT_FUNC PyInit__fused(void) { return PyModule_Create(&module); }

@@ -22,6 +22,7 @@ LAST_BIT = 2.0**-8  # of a bf16, relative to it
 def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     before = torch.get_num_threads()
     torch.set_num_threads(request.param)
+    assert fused.fits(some(1, 1))
     yield request.param
     torch.set_num_threads(before)
 
@@ -118,6 +119,7 @@ def test_the_same_to_the_bit_on_any_number_of_threads() -> None:
     before, found = torch.get_num_threads(), []
     for count in (1, 2, 3):
         torch.set_num_threads(count)
+        assert fused.fits(h, weight)
         fused.norm(h, weight, 1e-6, out := torch.empty_like(h))
         found.append(out)
     torch.set_num_threads(before)
