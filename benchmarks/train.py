@@ -4,7 +4,8 @@
     python benchmarks/train.py --gpu --trl PYTHON [--limit 8]
 
 Every trainer gets the same 91 short rows, the same template, LoRA of rank 16 on all linears, 8 rows a step, one epoch, in
-a process of its own; they take turns. idkit runs once more with `int8_products`, as the shipped recipe for a CPU has it.
+a process of its own; they take turns. idkit runs once more with `int8_products`, as the shipped recipe for a CPU has it, and
+both once more without its compiled steps, as where there was no C compiler.
 PYTHON is the interpreter of an environment where that trainer is installed. Tokens are the rows' real ones, counted once
 for all. Prints one table and, with --json FILE, keeps the figures.
 
@@ -46,7 +47,7 @@ ANSWERS = {
     ),
 }
 SETTINGS = {"rank": 16, "alpha": 32, "batch_size": 8, "epochs": 1, "learning_rate": 2e-4, "seed": 42}
-EIGHT = "idkit, 8-bit products"
+EIGHT, BARE = "idkit, 8-bit products", "nothing compiled"
 LONG = 512  # tokens of a row on a GPU
 WARM = 8  # steps on a GPU that are not counted: kernels are loaded and memory is set up in them
 CONTEXT = 0.5e9  # bytes that CUDA's context takes beside what torch counts
@@ -89,8 +90,10 @@ def write_long_rows(path: Path, tokenizer: Path, count: int = 64) -> None:
 
 def measure_ours(rows: Path, model: Path, work: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Our trainer as it comes."""
+    from identity_kit.models import fused
     from identity_kit.train import make_recipe, train
 
+    fused.COMPILED = fused.COMPILED and not options.bare
     recipe = make_recipe(
         **SETTINGS,
         default_system="template",
@@ -332,9 +335,11 @@ def main() -> None:
                 trainers["trl, no checkpointing"] = {**trainers["trl"], "keep_activations": True}
         else:
             write_rows(rows)
-            trainers = {"idkit": trainers["idkit"], EIGHT: {**trainers["idkit"], "eight": True}, **trainers}
+            ours = {"idkit": trainers["idkit"], EIGHT: {**trainers["idkit"], "eight": True}}
+            bare = {f"{name}, {BARE}": {**how, "bare": True} for name, how in ours.items()}
+            trainers = {**ours, **bare, **trainers}
         common = {"rows": str(rows), "model": str(model), "method": method, "batch_size": SETTINGS["batch_size"]}
-        common.update(limit=None, keep_activations=False, eight=False)
+        common.update(limit=None, keep_activations=False, eight=False, bare=False)
         tokens, flops = useful_flops(model, rows)
         peak = _in_a_process(matmul_peak)
         runs: dict[str, list[dict[str, Any]]] = {name: [] for name in trainers}
