@@ -60,6 +60,20 @@ def test_models_list_and_doctor_speak_json(idkit):
     assert {"what", "state", "found", "fix"} <= set(findings[0])
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_doctor_tells_which_compiled_parts_are_there(there, monkeypatch):
+    from identity_kit.doctor import examine
+    from identity_kit.models import fused
+    from identity_kit.rename import fast
+
+    monkeypatch.setattr(fast, "COMPILED", True)
+    monkeypatch.setattr(fused, "COMPILED", there)
+    found = {finding.what: finding for finding in examine()}
+    assert found["idkit rename"].state == "ok"
+    assert found["idkit train"].state == ("ok" if there else "note")
+    assert bool(found["idkit train"].fix) != there
+
+
 @pytest.mark.parametrize(
     ("load", "running", "policy"),
     [(0.1, 3, None), (1.3, 3, "passive"), (1.3, 1, None), (None, 1, "passive")],
