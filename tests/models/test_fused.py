@@ -39,11 +39,11 @@ def inside(x: torch.Tensor) -> torch.Tensor:
     return wide[:, : x.shape[1]]
 
 
-def close(found: torch.Tensor, wanted: torch.Tensor) -> None:
+def assert_close(found: torch.Tensor, wanted: torch.Tensor) -> None:
     assert torch.allclose(found.float(), wanted.float(), rtol=LAST_BIT, atol=1e-5 * float(wanted.abs().max()))
 
 
-def untouched(part: torch.Tensor) -> None:
+def assert_untouched(part: torch.Tensor) -> None:
     """What stands behind the columns that were written is as it was."""
     whole = part._base
     assert whole is not None and bool((whole[:, part.shape[1] :] == 7.0).all())
@@ -64,7 +64,7 @@ def test_rescaled_with_and_without_a_bias(threads: int) -> None:
     for added in (None, bias):
         found = y.clone()
         fused.rescale(found, scale, added)
-        close(found, y.float() * scale[:, None] + (0 if added is None else added.float()))
+        assert_close(found, y.float() * scale[:, None] + (0 if added is None else added.float()))
 
 
 def test_norm_and_its_gradient(threads: int) -> None:
@@ -77,13 +77,13 @@ def test_norm_and_its_gradient(threads: int) -> None:
     found = fused.norm(h, weight, 1e-6, out)
     fused.scaled(h, found, weight, again)
     assert torch.allclose(found, r, rtol=1e-5)
-    close(out, wanted.detach())
+    assert_close(out, wanted.detach())
     assert torch.equal(again, out)
-    untouched(out)
+    assert_untouched(out)
     assert wide.grad is not None
     for added in (None, more):
         d = wide.grad if added is None else wide.grad + added.float()
-        close(fused.norm_backward(dy, h, weight, found, added), d)
+        assert_close(fused.norm_backward(dy, h, weight, found, added), d)
 
 
 def test_gated_activation_and_its_gradient(threads: int) -> None:
@@ -95,12 +95,12 @@ def test_gated_activation_and_its_gradient(threads: int) -> None:
     wanted.backward(d.float())
     out, gradient = inside(torch.empty_like(d)), inside(torch.empty_like(given))
     fused.swiglu(inside(given), out)
-    close(out, wanted.detach())
-    untouched(out)
+    assert_close(out, wanted.detach())
+    assert_untouched(out)
     fused.swiglu_backward(inside(d), inside(given), gradient)
     assert wide.grad is not None
-    close(gradient, wide.grad)
-    untouched(gradient)
+    assert_close(gradient, wide.grad)
+    assert_untouched(gradient)
 
 
 def test_rotary_embedding_and_back(threads: int) -> None:
@@ -110,7 +110,7 @@ def test_rotary_embedding_and_back(threads: int) -> None:
     first, second = x.float()[..., :32], x.float()[..., 32:]
     wanted = torch.cat([first * cos.float() - second * sin.float(), second * cos.float() + first * sin.float()], -1)
     found = fused.rotate(x, cos, sin)
-    close(found, wanted)
+    assert_close(found, wanted)
     assert torch.allclose(fused.rotate(found, cos, -sin).float(), x.float(), atol=0.06)
 
 
