@@ -281,9 +281,9 @@ class _Run:
         try:
             while accepted < count:
                 short = count - accepted
-                if short < slots:  # all is free: stand-ins for those that will be refused, by the share so far
-                    judged = tried - len(work)
-                    short = min(slots, math.ceil(short * (judged + slots) / (accepted + slots)))
+                if slots:  # all is free: stand-ins for twice as many as will be refused, by the share so far
+                    refused = tried - len(work) - accepted
+                    short += math.ceil(2 * short * refused / (accepted + slots))
                 while len(work) < min(width, short) and tried < most:
                     if tried % _TURN == 0:
                         await asyncio.sleep(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,8 @@ from identity_kit.llm.client import Answer, Client, Declined, Pending
 from identity_kit.llm.jsonout import parse_object
 from identity_kit.persona import Persona
 from identity_kit.text import TextLanguage
+
+_BEFORE_ALL = 1000  # the rank of a request that all rows wait for
 
 
 @dataclass
@@ -283,9 +286,10 @@ class Workshop:
                 return draft
         turns: list[Message] = []
         ordinary: list[Message] = []
+        requests = sum(ask.ordinary for ask in row.asks)
         for number, earlier in enumerate(row.asks[:-1]):
             if earlier.ordinary:
-                answer = await self._rehearsed(ordinary, earlier.text)
+                answer = await self._rehearsed(ordinary, earlier.text, rank=requests)
                 checked = await self._check_other(row, earlier, turns, earlier.text, answer)
             else:
                 composed = compose(self.persona, row, number)
@@ -297,15 +301,23 @@ class Workshop:
             if not checked.ok:
                 return Draft(row, self._opening(row, turns)).refuse(f"earlier turn: {checked.reason}", checked.detail)
             ordinary += pair if earlier.ordinary else []
-        answer = await self._rehearsed(ordinary, question)
+        answer = await self._rehearsed(ordinary, question, rank=requests)
         return await self._gate_other(row, turns, question, answer, draft)
 
-    async def _rehearsed(self, turns: list[Message], question: str) -> Answer:
-        """What the model to be tuned answers, after the turns given."""
+    async def _rehearsed(self, turns: list[Message], question: str, *, rank: int) -> Answer:
+        """What the model to be tuned answers, after the turns given.
+
+        Args:
+            rank: how many requests the row needs one after another. Those that need most are sent first, so that many
+                can be answered together to the end.
+        """
         assert self.rehearser is not None
         messages = [{"role": turn.role, "content": turn.content} for turn in turns]
         return await self.rehearser.ask(
-            [*messages, {"role": "user", "content": question}], max_tokens=self.settings.ask_tokens, temperature=0.0
+            [*messages, {"role": "user", "content": question}],
+            max_tokens=self.settings.ask_tokens,
+            temperature=0.0,
+            rank=rank,
         )
 
     def _question_values(self, row: PlannedRow) -> dict[str, Any]:
@@ -321,8 +333,12 @@ class Workshop:
     async def _makers_of_base(self) -> frozenset[str]:
         """The vendors that the model to be tuned says it is of."""
         if self._makers is None:
-            said = [(question, await self._rehearsed([], question)) for question in ("你是谁？", "Who are you?")]
-            claims = [read_claims(answer.text, self.persona, question=question) for question, answer in said]
+            asked = ("你是谁？", "Who are you?")
+            said = await asyncio.gather(*(self._rehearsed([], question, rank=_BEFORE_ALL) for question in asked))
+            claims = [
+                read_claims(answer.text, self.persona, question=question)
+                for question, answer in zip(asked, said, strict=True)
+            ]
             self._makers = frozenset().union(*(found.vendors for found in claims))
         return self._makers
 

@@ -90,6 +90,7 @@ class Client:
         seed: int = 0,
         salt: str = "",
         schema: Mapping[str, Any] | None = None,
+        rank: int = 0,
     ) -> Answer:
         """The answer to a conversation.
 
@@ -103,6 +104,7 @@ class Client:
             seed: sent along, for endpoints that honour it.
             salt: tells apart requests that are alike and should yet be answered anew, as a row's id.
             schema: the JSON schema that the answer should follow, as strictly as the endpoint can.
+            rank: of the requests that wait, those of the highest rank are sent first.
 
         Raises:
             Declined: this request alone fails (content filter, no sensible answer in several tries).
@@ -117,7 +119,7 @@ class Client:
             return Answer(earlier["text"], earlier["finish"], earlier.get("model", ""), True)
         answered = self._under_way[key] = asyncio.Event()
         try:
-            return await self._asked(key, messages, max_tokens, temperature, seed, schema)
+            return await self._asked(key, messages, max_tokens, temperature, seed, schema, rank)
         finally:
             del self._under_way[key]
             answered.set()
@@ -130,6 +132,7 @@ class Client:
         temperature: float,
         seed: int,
         schema: Mapping[str, Any] | None,
+        rank: int,
     ) -> Answer:
         prompt_bytes = sum(len(message["content"].encode()) + 12 for message in messages)
         guess = sum(estimate_tokens(message["content"]) for message in messages)
@@ -137,7 +140,7 @@ class Client:
         try:
             body = self._body(messages, max_tokens, temperature, seed, schema)
             try:
-                return await self._once(key, body, guess, prompt_bytes, max_tokens)
+                return await self._once(key, body, guess, prompt_bytes, max_tokens, rank)
             except ProviderError as error:
                 first: ProviderError | None = error
             # Most requests need no second try, and are spared the cost of counting tries.
@@ -147,7 +150,7 @@ class Client:
                         failed, first = first, None
                         raise failed
                     body = self._body(messages, max_tokens, temperature, seed, schema)
-                    return await self._once(key, body, guess, prompt_bytes, max_tokens)
+                    return await self._once(key, body, guess, prompt_bytes, max_tokens, rank)
         except ProviderError as error:
             if error.kind == "filtered":
                 raise Declined("content filter", error.words) from None
@@ -156,11 +159,13 @@ class Client:
             raise explain(error, self.endpoint.where, self.endpoint.key_variable) from None
         raise AssertionError("unreachable")
 
-    async def _once(self, key: str, body: Mapping[str, Any], guess: int, prompt_bytes: int, max_tokens: int) -> Answer:
+    async def _once(
+        self, key: str, body: Mapping[str, Any], guess: int, prompt_bytes: int, max_tokens: int, rank: int
+    ) -> Answer:
         reserved = await self._reserve(prompt_bytes + self._hidden, max_tokens)
         spent_in = spent_out = 0
         try:
-            await self.limiter.acquire(guess + max_tokens // 2)
+            await self.limiter.acquire(guess + max_tokens // 2, rank=rank)
             self.meter.requests += 1
             try:
                 completion, headers = await self.wire.chat(body)

@@ -8,9 +8,10 @@ known, from a flag, a response's headers, or what the endpoint let through befor
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 import re
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 
 from identity_kit.llm.endpoint import Endpoint
@@ -51,7 +52,9 @@ class Limiter:
         self.tokens_rate = endpoint.tpm / 60 * MARGIN if endpoint.tpm else None
         self._next = self._next_tokens = clock()
         self.paused_until = 0.0
-        self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
+        # Who waits: the negative of its rank, its number, its place, its tokens.
+        self._waiting: list[tuple[int, int, asyncio.Future[None], int]] = []
+        self._numbers = itertools.count()
         self._alarmed = False
         self._epoch, self._epoch_count = clock(), 0
         self._grown = clock()
@@ -60,10 +63,10 @@ class Limiter:
         self._failures = 0
         self.breaks = 0
 
-    async def acquire(self, tokens: int = 0) -> None:
-        """Wait for a place in flight, for the pace, for any pause; first come, first served."""
-        place = asyncio.get_running_loop().create_future()
-        self._waiting.append((place, tokens))
+    async def acquire(self, tokens: int = 0, *, rank: int = 0) -> None:
+        """Wait for a place in flight, for the pace, for any pause; the highest rank first, then first come, first served."""
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (-rank, next(self._numbers), place, tokens))
         self._serve()
         if place.done():
             return
@@ -76,9 +79,9 @@ class Limiter:
             raise
 
     def _serve(self) -> None:
-        """Hand out places in the order they were asked for, until the limit, the pace or a pause says to wait."""
+        """Hand out places in their order, until the limit, the pace or a pause says to wait."""
         while self._waiting and self.in_flight < int(self.limit):
-            place, tokens = self._waiting[0]
+            _, _, place, tokens = self._waiting[0]
             if not place.cancelled():
                 wait = self._wait(tokens)
                 if wait > 0:
@@ -88,7 +91,7 @@ class Limiter:
                     return
                 self._take(tokens)
                 place.set_result(None)
-            self._waiting.popleft()
+            heapq.heappop(self._waiting)
 
     def _alarm(self) -> None:
         self._alarmed = False

@@ -134,9 +134,9 @@ class Askers:
         self.served: list[int] = []
         self.tasks: list[asyncio.Task[None]] = []
 
-    async def come(self, count: int) -> None:
+    async def come(self, count: int, *, rank: int = 0) -> None:
         async def ask(number: int) -> None:
-            await self.limiter.acquire()
+            await self.limiter.acquire(rank=rank)
             self.served.append(number)
 
         self.tasks += [asyncio.ensure_future(ask(len(self.tasks) + n)) for n in range(count)]
@@ -157,6 +157,19 @@ def test_places_go_to_those_who_waited_longest() -> None:
         await turns()
         assert askers.served == list(range(9))
         assert askers.limiter.in_flight == 3
+
+    asyncio.run(go())
+
+
+def test_the_highest_rank_goes_first_and_those_of_one_rank_in_turn() -> None:
+    async def go() -> None:
+        askers = Askers(1)
+        for rank in (0, 0, 1, 3, 1):
+            await askers.come(1, rank=rank)
+        for _ in range(4):
+            askers.limiter.succeeded()
+            await turns()
+        assert askers.served == [0, 3, 2, 4, 1]
 
     asyncio.run(go())
 
