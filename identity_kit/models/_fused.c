@@ -9,6 +9,7 @@
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
+#include <immintrin.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -63,12 +64,14 @@ static void share_out(Body body, const void *job, size rows) {
 /* -- the processor ------------------------------------------------------------------------------------------------ */
 
 #define INLINE static inline __attribute__((always_inline))
-#define WIDE __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma")))
+#define WIDE __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma")))
+#define WIDE_INLINE static inline WIDE
 
 static bool is_wide(void) {
     __builtin_cpu_init();
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512bf16");
 }
 
 /* From the steps of a range of rows, those of all rows. */
@@ -144,17 +147,18 @@ SHARED(quantise)
 
 typedef struct {
     bf16 *y;
-    size width;
+    size step, width;
     const float *scale;
-    const bf16 *bias;
+    const bf16 *bias, *low;
+    size low_step, ranks;
+    const uint32_t *pairs;
 } Rescale;
 
 /* Each row by its scale, plus the bias if there is one. */
-INLINE void rescale_rows(const void *given, size from, size to) {
-    const Rescale *job = given;
+INLINE void rescale_plainly(const Rescale *job, size from, size to) {
     const size width = job->width;
     for (size t = from; t < to; t++) {
-        bf16 *restrict y = job->y + t * width;
+        bf16 *restrict y = job->y + t * job->step;
         const bf16 *restrict bias = job->bias;
         const float by = job->scale[t];
         if (bias == NULL)
@@ -162,6 +166,50 @@ INLINE void rescale_rows(const void *given, size from, size to) {
         else
             for (size i = 0; i < width; i++) y[i] = rounded(widened(y[i]) * by + widened(bias[i]));
     }
+}
+
+#define LANES 16
+
+/* The same, plus low (rows, ranks) times a matrix (ranks, width), of which two rows at a time lie value by value side by
+   side in `pairs` (ranks / 2, width). PART rows at most. */
+WIDE_INLINE void rescale_adapted(const Rescale *job, size from, size to) {
+    const size width = job->width, couples = job->ranks / 2;
+    const uint32_t *low[PART];
+    bf16 *y[PART];
+    float by[PART];
+    for (size i = 0; i < PART; i++) {
+        size t = from + i < to ? from + i : to - 1; /* what is missing is computed as the last row, and not stored */
+        low[i] = (const uint32_t *)(job->low + t * job->low_step);
+        y[i] = job->y + t * job->step;
+        by[i] = job->scale[t];
+    }
+    for (size n = 0; n < width; n += LANES) {
+        __mmask16 here = width - n < LANES ? (__mmask16)((1u << (width - n)) - 1) : 0xffff;
+        __m512 bias = _mm512_setzero_ps(), sum[PART];
+        if (job->bias != NULL)
+            bias = _mm512_castsi512_ps(
+                _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(here, job->bias + n)), 16));
+        for (size i = 0; i < PART; i++) {
+            __m512i wide = _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(here, y[i] + n)), 16);
+            sum[i] = _mm512_fmadd_ps(_mm512_castsi512_ps(wide), _mm512_set1_ps(by[i]), bias);
+        }
+        for (size r = 0; r < couples; r++) {
+            __m512bh matrix = (__m512bh)_mm512_maskz_loadu_epi32(here, job->pairs + r * width + n);
+            for (size i = 0; i < PART; i++)
+                sum[i] = _mm512_dpbf16_ps(sum[i], matrix, (__m512bh)_mm512_set1_epi32((int)low[i][r]));
+        }
+        for (size i = 0; i < PART && from + i < to; i++)
+            _mm256_mask_storeu_epi16(y[i] + n, here, (__m256i)_mm512_cvtneps_pbh(sum[i]));
+    }
+}
+
+WIDE_INLINE void rescale_rows(const void *given, size from, size to) {
+    const Rescale *job = given;
+    if (job->ranks == 0) {
+        rescale_plainly(job, from, to);
+        return;
+    }
+    for (size t = from; t < to; t += PART) rescale_adapted(job, t, t + PART < to ? t + PART : to);
 }
 SHARED(rescale)
 
@@ -310,10 +358,13 @@ static PyObject *call_quantise(PyObject *self, PyObject *args) {
 }
 
 static PyObject *call_rescale(PyObject *self, PyObject *args) {
-    size y, scale, bias, rows;
+    size y, scale, bias, low, pairs, rows;
     Rescale job;
-    if (!PyArg_ParseTuple(args, "nnnnn", &y, &rows, &job.width, &scale, &bias)) return NULL;
+    if (!PyArg_ParseTuple(args, "nnnnnnnnnn", &y, &job.step, &rows, &job.width, &scale, &bias, &low, &job.low_step,
+                          &job.ranks, &pairs))
+        return NULL;
     job.y = (bf16 *)y, job.scale = (const float *)scale, job.bias = (const bf16 *)bias;
+    job.low = (const bf16 *)low, job.pairs = (const uint32_t *)pairs;
     rescale_all(&job, rows);
     Py_RETURN_NONE;
 }

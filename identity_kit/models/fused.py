@@ -53,9 +53,32 @@ def quantised(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return out, scale
 
 
-def rescale(y: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None) -> None:
-    """y (T, N) times scale (T,), plus bias (N,), in place."""
-    _fused.rescale(y.data_ptr(), len(y), y.shape[1], scale.data_ptr(), 0 if bias is None else bias.data_ptr())
+def rescale(
+    y: torch.Tensor,
+    scale: torch.Tensor,
+    bias: torch.Tensor | None,
+    low: torch.Tensor | None = None,
+    pairs: torch.Tensor | None = None,
+) -> None:
+    """y (T, N) times scale (T,), plus bias (N,), in place.
+
+    Args:
+        low, pairs: (T, R) and (R / 2, N, 2): plus low times the matrix (R, N) of which `pairs` holds rows 2i and 2i + 1,
+            value by value, at i.
+    """
+    adapted = low is not None and pairs is not None
+    _fused.rescale(
+        y.data_ptr(),
+        y.stride(0),
+        len(y),
+        y.shape[1],
+        scale.data_ptr(),
+        0 if bias is None else bias.data_ptr(),
+        low.data_ptr() if adapted else 0,  # type: ignore[union-attr]
+        low.stride(0) if adapted else 0,  # type: ignore[union-attr]
+        low.shape[1] if adapted else 0,  # type: ignore[union-attr]
+        pairs.data_ptr() if adapted else 0,  # type: ignore[union-attr]
+    )
 
 
 def norm(h: torch.Tensor, weight: torch.Tensor, eps: float, out: torch.Tensor) -> torch.Tensor:

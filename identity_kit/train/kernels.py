@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from identity_kit.models import fused
-from identity_kit.models.eight import EightBit
+from identity_kit.models.eight import EightBit, Share, Thin
 
 
 @dataclass
@@ -26,6 +26,7 @@ class _Member:
     b: Any = None
     scale: float = 0.0
     column: int = 0
+    up: Thin | None = None
 
     @property
     def rows(self) -> slice:
@@ -109,6 +110,11 @@ class Projection:
                 member.module.weight.data = place  # the model goes on seeing its weights, and they are kept once
             self.a = self.matrix[self.outputs :, : self.inputs]
             self.sb = self.matrix[: self.outputs, self.inputs :]
+        self.thin: Thin | None = None  # A; where products are in 8 bits, adapters are added on the way out of them
+        if self.eight is not None and self.ranks:
+            self.thin = Thin(self.a)
+            for member in self.adapted:
+                member.up = Thin(self.sb[member.rows, member.columns].t())
         self.off = False  # while it is, the output is that of the base model
         self.back: torch.Tensor | None = None
         if twice and not self.quantised and self.eight is None:
@@ -134,6 +140,9 @@ class Projection:
             torch.mul(member.b.data, member.scale, out=self.sb[member.rows, member.columns])
         if self.back is not None:
             self.back[:, self.outputs :].copy_(self.a.t())
+        for thin in (self.thin, *(member.up for member in self.adapted)):
+            if thin is not None:
+                thin.refresh()
 
     def room(self, tokens: int) -> torch.Tensor:
         """An input buffer (T, K + R), whose first K columns the caller fills."""
@@ -160,20 +169,22 @@ class Projection:
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The output (T, N) for an input buffer, whose last R columns are filled here."""
+        plain, low = x[:, : self.inputs], x[:, self.inputs :]
         if self.off:
-            x[:, self.inputs :] = 0
+            low.zero_()
         elif self.ranks:
-            x[:, self.inputs :] = x[:, : self.inputs] @ self.a.t()
+            low.copy_(plain @ self.a.t())
         if self.eight is not None:
-            y = self.eight[0](x[:, : self.inputs], self.bias)
-            return y.addmm_(x[:, self.inputs :], self.sb.t()) if self.ranks else y
+            shares = (
+                [Share(m.rows, low[:, m.columns], m.up) for m in self.members] if self.ranks and not self.off else []
+            )
+            return self.eight[0](plain, self.bias, shares)
         if self.quantised:
-            plain = x[:, : self.inputs]
             y = torch.empty(len(x), self.outputs, dtype=x.dtype, device=x.device)
             for member in self.members:
                 torch.mm(plain, _unpacked(member.module, x.dtype).t(), out=y[:, member.rows])
             if self.ranks:
-                y.addmm_(x[:, self.inputs :], self.sb.t())
+                y.addmm_(low, self.sb.t())
         elif self.sideways:
             y = torch.mm(self.matrix[: self.outputs], x.t()).t()
         else:
@@ -200,8 +211,9 @@ class Projection:
         if not needs_input:
             return None
         if self.eight is not None:
-            dx = self.eight[1](out)
-            return dx.addmm_(dy[:, self.outputs :], self.a) if self.ranks else dx
+            return self.eight[1](
+                out, None, [Share(slice(None), dy[:, self.outputs :], self.thin)] if self.ranks else []
+            )
         if self.back is not None:
             dx = torch.mm(self.back, dy.t()).t()
             return dx if self.tall_input else dx.contiguous()

@@ -67,6 +67,20 @@ def test_rescaled_with_and_without_a_bias(threads: int) -> None:
         assert_close(found, y.float() * scale[:, None] + (0 if added is None else added.float()))
 
 
+@pytest.mark.parametrize("rows", [1, 8, ROWS])
+def test_rescaled_with_a_thin_product_on_top(threads: int, rows: int) -> None:
+    ranks = 6
+    y, bias, scale = some(rows, WIDTH), some(WIDTH, seed=1), torch.rand(rows) + 0.1
+    low, matrix = inside(some(rows, ranks, seed=2)), some(ranks, WIDTH, seed=3)
+    pairs = torch.stack((matrix[0::2], matrix[1::2]), dim=-1).contiguous()
+    for added in (None, bias):
+        found = inside(y)
+        fused.rescale(found, scale, added, low, pairs)
+        wanted = y.float() * scale[:, None] + low.float() @ matrix.float() + (0 if added is None else added.float())
+        assert_close(found, wanted)
+        assert_untouched(found)
+
+
 def test_norm_and_its_gradient(threads: int) -> None:
     h, weight, dy, more = some(ROWS, WIDTH), some(WIDTH, seed=1), some(ROWS, WIDTH, seed=2), some(ROWS, WIDTH, seed=3)
     wide = h.float().requires_grad_(True)

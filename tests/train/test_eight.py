@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch")
 
-from identity_kit.models.eight import EightBit, multiplies_in_eight  # noqa: E402
+from identity_kit.models.eight import EightBit, Share, Thin, multiplies_in_eight  # noqa: E402
 from identity_kit.train.recipe import make_recipe  # noqa: E402
 from tests.train.test_anchors import DATA  # noqa: E402
 from tests.train.test_engines import prepared  # noqa: E402
@@ -42,15 +42,42 @@ def test_nothing_gives_nothing() -> None:
 
 
 @needs_vnni
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("rank", [4, 3])
+def test_thin_products_are_added_to_their_columns(dtype: torch.dtype, rank: int) -> None:
+    chance = torch.Generator().manual_seed(0)
+    x, w, low, a, b = (
+        torch.randn(*shape, generator=chance).to(dtype)
+        for shape in ((21, 192), (72, 192), (21, 2 * rank), (rank, 40), (32, rank))
+    )
+    product = EightBit(w)
+    first, second = Thin(a), Thin(b.t())
+    for thin in (first, second):
+        thin.refresh()
+    shares = [Share(slice(0, 40), low[:, :rank], first), Share(slice(40, 72), low[:, rank:], second)]
+    bias = torch.ones(72, dtype=dtype)
+    exact = (
+        product(x).float()
+        + 1
+        + torch.cat([low[:, :rank].float() @ a.float(), low[:, rank:].float() @ b.float().t()], 1)
+    )
+    assert torch.allclose(product(x, bias, shares).float(), exact, rtol=0.01, atol=0.2)
+    rest = [Share(slice(0, 40), None, None), shares[1]]
+    assert torch.allclose(product(x, bias, rest).float()[:, :40], product(x).float()[:, :40] + 1, rtol=0.01, atol=0.2)
+    assert torch.equal(product(x, bias, rest)[:, 40:], product(x, bias, shares)[:, 40:])
+
+
+@needs_vnni
 @pytest.mark.parametrize("family", ["qwen2", "qwen3"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("rank", [4, 3])  # of an odd rank, values do not pair up
 def test_gradients_point_where_the_exact_ones_do(
-    tiny: Callable[..., Path], rows: Path, family: str, dtype: torch.dtype
+    tiny: Callable[..., Path], rows: Path, family: str, dtype: torch.dtype, rank: int
 ) -> None:
     folder = tiny(family, hidden_size=128, intermediate_size=256)
     found = []
     for eight in (False, True):
-        model, engine, _ = prepared(folder, rows, make_recipe(rank=4, int8_products=eight), dtype)
+        model, engine, _ = prepared(folder, rows, make_recipe(rank=rank, int8_products=eight), dtype)
         assert all((layer.qkv.eight is not None) == eight for layer in engine.computes.layers)
         assert (engine.computes.head_eight is not None) == eight
         batch = list(range(12))
