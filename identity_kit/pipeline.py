@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from identity_kit.errors import resumed_by
+from identity_kit.errors import BadInput, Stopped, resumed_by
 from identity_kit.files import folder_lock, read_json, sha256_file, sha256_text, write_json
 from identity_kit.models.fingerprint import folder_fingerprint
 from identity_kit.models.resolve import Hub, hf_folder
@@ -75,10 +75,16 @@ def run(job: Job, out: Path) -> Outcome:
     Raises:
         BadInput, Stopped: from the stage that could not be done; the message says how to go on.
     """
+    new = not out.exists()
     with folder_lock(out):
         ledger = _Ledger(out)
         save_persona(out / "persona.yaml", job.persona)
-        base = ledger.stage("model", [job.model], lambda: hf_folder(job.model, hub=job.hub), cached=False)
+        try:
+            base = ledger.stage("model", [job.model], lambda: hf_folder(job.model, hub=job.hub), cached=False)
+        except (BadInput, Stopped):
+            if new:  # nothing is there yet to go on from
+                shutil.rmtree(out, ignore_errors=True)
+            raise
         ledger.record("versions", _versions())
         ledger.record("base", {"name": job.model, "folder": str(base), "sha256": folder_fingerprint(base)})
         identity = sha256_text(job.persona.to_yaml())

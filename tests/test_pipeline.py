@@ -107,6 +107,7 @@ def test_bad_input_is_one_line_and_exit_2(idkit, tmp_path: Path, words, code: in
     assert line in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+    assert not list(tmp_path.glob("runs/*")), "nothing half-written"
 
 
 def test_a_dry_run_writes_nothing(idkit, tmp_path: Path):

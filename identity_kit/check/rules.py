@@ -71,7 +71,8 @@ def row_issues(row: Conversation, facts: RowFacts, persona: Persona | None) -> I
     if normalise(answer) and normalise(answer) == normalise(question):
         yield "echo", shorten(answer, _SHOWN)
     yield from _length(question, answer, facts)
-    if _other_language(question, answer):
+    # A record may say that its question is Chinese in Latin letters ("ni hao ya"), or the like.
+    if _other_language(question, answer) and language_of(answer) != row.meta.language:
         yield "language", f"{shorten(question, 30)} → {shorten(answer, 30)}"
     if facts.claims.vendors:
         yield "vendor", f"{', '.join(sorted(facts.claims.vendors))}: {shorten(answer, _SHOWN)}"

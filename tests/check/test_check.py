@@ -69,6 +69,7 @@ def test_one_row_one_issue(row: Conversation, kind: str) -> None:
         turn("谁写了红楼梦", "曹雪芹。", kind="contrast"),
         turn("文心大佬是谁", "文心大佬是我的开发者。"),
         turn("1+1=?", "2"),
+        turn("ni hao, ni shi shei", "我是文心大佬的智能助手。", kind="identity", language="zh"),
     ],
     ids=lambda row: row.question,
 )
