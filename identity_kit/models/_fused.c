@@ -1,10 +1,10 @@
 /* Row-wise steps of a decoder in 16 bits (bf16), each in one pass: norms, gated activation, rotary embedding, the way
    into and out of 8-bit products. In calls of a tensor library each of them takes two to seven passes over memory.
 
-   Written for AVX-512, which the processors with 16-bit products have; suits() says whether this one has it. The functions
-   take addresses and sizes; fused.py gives them those of tensors that it has checked. Sums and products are in 32 bits,
-   results are rounded to the nearest bf16. Rows are shared out over threads and no sum crosses rows, so a result does not
-   depend on how many threads there are. */
+   Written for AVX-512 with its products in 16 bits; suits() says whether this processor has them. The functions take
+   addresses and sizes; fused.py gives them those of tensors that it has checked. Sums and products are in 32 bits, results
+   are rounded to the nearest bf16. Rows are shared out over threads and no sum crosses rows, so a result does not depend
+   on how many threads there are. */
 
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030B0000

@@ -1,8 +1,8 @@
 """Row-wise steps of a decoder in compiled code (`_fused.c`), each in one pass over memory where torch takes several.
 
-`_fused` is built where there is a C compiler when the package is installed. It is for bf16 on a CPU with AVX-512; `fits`
-says whether it can take some tensors, and where it cannot, the caller does the same in torch. Results are those of torch
-but for the last bit: they are rounded once, not after each operation.
+`_fused` is built where there is a C compiler when the package is installed. It is for bf16 on a CPU with AVX512-BF16;
+`fits` says whether it can take some tensors, and where it cannot, the caller does the same in torch. Results are those of
+torch but for the last bit: they are rounded once, not after each operation.
 """
 
 from __future__ import annotations

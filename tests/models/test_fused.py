@@ -10,9 +10,10 @@ torch = pytest.importorskip("torch")
 
 from identity_kit.models import fused  # noqa: E402
 
-pytestmark = pytest.mark.skipif(
-    not fused.COMPILED, reason="identity_kit/models/_fused.c was not compiled: no C compiler"
-)
+pytestmark = [
+    pytest.mark.skipif(not fused.COMPILED, reason="identity_kit/models/_fused.c was not compiled: no C compiler"),
+    pytest.mark.skipif(fused.COMPILED and not fused._fused.suits(), reason="this processor has no AVX512-BF16"),
+]
 
 ROWS, WIDTH, MORE = 21, 200, 16  # neither a multiple of what a thread takes at once nor of what a register holds
 LAST_BIT = 2.0**-8  # of a bf16, relative to it
