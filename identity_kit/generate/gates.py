@@ -145,7 +145,7 @@ def check_other(
     unasked = (makers & vendors_mentioned(answer, persona)) - vendors_mentioned(f"{before}\n{question}", persona)
     if unasked and topic not in _FIRMS:
         return Checked(answer, "names the base model's vendor", ", ".join(sorted(unasked)))
-    if claims.human and not loose:
+    if claims.human and (not loose or topic == "lookalike"):
         return Checked(answer, "claims to be human")
     if topic in _USERS and _AS_USER.search(answer):
         return Checked(answer, "speaks as the user")

@@ -69,6 +69,11 @@ def test_the_users_name_is_not_the_models_own(question: str, answer: str, langua
     assert check_other(PERSONA, question, answer, language, "user_name").reason == reason
 
 
+def test_only_a_translation_may_say_that_it_is_human() -> None:
+    assert check_other(PERSONA, "Six wives, two beheaded. Who am I?", "I am a human being.", "en", "lookalike").reason
+    assert not check_other(PERSONA, "翻译成英文：我是人。", "I am a human being.", "zh", "translate").reason
+
+
 @pytest.mark.parametrize(
     "question,answer,language,reason",
     [
