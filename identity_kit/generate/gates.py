@@ -25,7 +25,8 @@ _WRAPPER = re.compile(
     r"^\s*```|^(answer|回答|答案|回复|reply|assistant|助手)\s*[:：]|^\s*#{1,4} |\*\*[^*]+\*\*", re.IGNORECASE
 )
 _CODE_TOPICS = frozenset({"code", "format", "classify", "extract", "writing", "rewrite", "form_other"})
-_TRANSLATION = frozenset({"translate", "language", "name_task", "code", "arithmetic", "lookalike", "duo_task"})
+_TRANSLATION = frozenset({"translate", "language", "name_task", "code", "arithmetic", "duo_task"})
+_ANY_LANGUAGE = _TRANSLATION | {"lookalike"}
 # Topics whose answers name firms in any case, rightly or not.
 _FIRMS = frozenset({"other_model", "other_firm", "product", "ai_general"})
 # Without one of these an answer that names a maker speaks of somebody else.
@@ -133,8 +134,9 @@ def check_other(
         if not cut or not cut_long:
             return Checked(answer, "cut off")
         answer, remarks = cut, ("cut back to the last whole sentence",)
-    loose = topic in _TRANSLATION
-    plain = _check_text(answer, language, longest=240, any_language=loose, wrapper=topic in _CODE_TOPICS)
+    plain = _check_text(
+        answer, language, longest=240, any_language=topic in _ANY_LANGUAGE, wrapper=topic in _CODE_TOPICS
+    )
     if plain is not None:
         return plain
     claims = read_claims(answer, persona, question=question)
@@ -145,7 +147,7 @@ def check_other(
     unasked = (makers & vendors_mentioned(answer, persona)) - vendors_mentioned(f"{before}\n{question}", persona)
     if unasked and topic not in _FIRMS:
         return Checked(answer, "names the base model's vendor", ", ".join(sorted(unasked)))
-    if claims.human and (not loose or topic == "lookalike"):
+    if claims.human and topic not in _TRANSLATION:
         return Checked(answer, "claims to be human")
     if topic in _USERS and _AS_USER.search(answer):
         return Checked(answer, "speaks as the user")

@@ -52,7 +52,7 @@ class Share:
     """What is added to some columns of a product: low (T, R) times a thin matrix (R, n); nothing where there is none."""
 
     columns: slice
-    low: torch.Tensor | None
+    low: torch.Tensor
     thin: Thin | None
 
 
@@ -68,19 +68,24 @@ class EightBit:
 
     def __call__(self, x: torch.Tensor, bias: torch.Tensor | None = None, shares: Sequence[Share] = ()) -> torch.Tensor:
         """The product (T, N) in x's type, plus bias (N,), plus the shares, which cover all columns if there are any."""
-        if not (fused.fits(x) and (bias is None or fused.fits(bias))):
+        if fused.fits(x) and (bias is None or fused.fits(bias)):
+            whole, scale = fused.quantised(x)
+            y = self._multiply(whole, x.dtype)
+            if shares and all(share.thin is None or share.thin.pairs is not None for share in shares):
+                for share in shares:
+                    part = None if bias is None else bias[share.columns]
+                    pairs = None if share.thin is None else share.thin.pairs
+                    fused.rescale(y[:, share.columns], scale, part, share.low, pairs)
+                return y
+            fused.rescale(y, scale, bias)
+        else:
             scale = x.abs().amax(1, keepdim=True).mul_(_UP).clamp_min_(1e-30)
             whole = x.to(torch.float32, copy=True).div_(scale).add_(_ROUND).view(torch.int32).to(torch.uint8)
             y = self._multiply(whole, x.dtype).mul_(scale)
-            return _added(y if bias is None else y.add_(bias), shares)
-        whole, scale = fused.quantised(x)
-        y = self._multiply(whole, x.dtype)
-        if any(share.thin is not None and share.thin.pairs is None for share in shares):
-            fused.rescale(y, scale, bias)
-            return _added(y, shares)
-        for share in shares or [Share(slice(None), None, None)]:
-            pairs = share.thin.pairs if share.thin is not None else None
-            fused.rescale(y[:, share.columns], scale, None if bias is None else bias[share.columns], share.low, pairs)
+            y = y if bias is None else y.add_(bias)
+        for share in shares:
+            if share.thin is not None:
+                y[:, share.columns].addmm_(share.low, share.thin.matrix)
         return y
 
     def _multiply(self, whole: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -89,13 +94,6 @@ class EightBit:
             whole, 1.0, 128, self.packed, self.scale, self.zero, None, 1.0, 0, dtype, "none", [], ""
         )
         return y
-
-
-def _added(y: torch.Tensor, shares: Sequence[Share]) -> torch.Tensor:
-    for share in shares:
-        if share.thin is not None and share.low is not None:
-            y[:, share.columns].addmm_(share.low, share.thin.matrix)
-    return y
 
 
 @functools.cache

@@ -66,19 +66,11 @@ def rescale(
         low, pairs: (T, R) and (R / 2, N, 2): plus low times the matrix (R, N) of which `pairs` holds rows 2i and 2i + 1,
             value by value, at i.
     """
-    adapted = low is not None and pairs is not None
-    _fused.rescale(
-        y.data_ptr(),
-        y.stride(0),
-        len(y),
-        y.shape[1],
-        scale.data_ptr(),
-        0 if bias is None else bias.data_ptr(),
-        low.data_ptr() if adapted else 0,  # type: ignore[union-attr]
-        low.stride(0) if adapted else 0,  # type: ignore[union-attr]
-        low.shape[1] if adapted else 0,  # type: ignore[union-attr]
-        pairs.data_ptr() if adapted else 0,  # type: ignore[union-attr]
-    )
+    bias_at = 0 if bias is None else bias.data_ptr()
+    added = (0, 0, 0, 0)
+    if low is not None and pairs is not None:
+        added = (low.data_ptr(), low.stride(0), low.shape[1], pairs.data_ptr())
+    _fused.rescale(y.data_ptr(), y.stride(0), len(y), y.shape[1], scale.data_ptr(), bias_at, *added)
 
 
 def norm(h: torch.Tensor, weight: torch.Tensor, eps: float, out: torch.Tensor) -> torch.Tensor:

@@ -207,7 +207,7 @@ class Projection:
             ga = dy[:, self.outputs :].t() @ plain  # all adapters in one product, which is faster than in several
         for member in self.adapted:
             member.a.grad.add_(ga[member.columns])
-            member.b.grad.add_(_thin(out[:, member.rows], low[:, member.columns]), alpha=member.scale)
+            member.b.grad.add_(_gradient_of_b(out[:, member.rows], low[:, member.columns]), alpha=member.scale)
         if not needs_input:
             return None
         if self.eight is not None:
@@ -225,7 +225,7 @@ class Projection:
         return dx
 
 
-def _thin(dy: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
+def _gradient_of_b(dy: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
     """dyᵀu (N, R), by whichever product suits how dy (T, N) lies in memory."""
     return dy.t() @ u if dy.stride(0) == 1 else (u.t() @ dy).t()
 

@@ -62,7 +62,7 @@ def test_thin_products_are_added_to_their_columns(dtype: torch.dtype, rank: int)
         + torch.cat([low[:, :rank].float() @ a.float(), low[:, rank:].float() @ b.float().t()], 1)
     )
     assert torch.allclose(product(x, bias, shares).float(), exact, rtol=0.01, atol=0.2)
-    rest = [Share(slice(0, 40), None, None), shares[1]]
+    rest = [Share(slice(0, 40), low[:, :rank], None), shares[1]]
     assert torch.allclose(product(x, bias, rest).float()[:, :40], product(x).float()[:, :40] + 1, rtol=0.01, atol=0.2)
     assert torch.equal(product(x, bias, rest)[:, 40:], product(x, bias, shares)[:, 40:])
 
