@@ -42,6 +42,7 @@ class Job:
         recipe: how to train.
         writer: an endpoint that writes and varies questions and answers; None composes them from the banks.
         rehearser: an endpoint that serves the untuned model; None serves it here.
+        start: an adapter folder that training begins with; None begins at the model.
         suites: evaluation suites to ask; empty for all.
         per_family: at most so many probes of a family and language; None for all.
     """
@@ -53,6 +54,7 @@ class Job:
     writer: Endpoint | None = None
     rehearser: Endpoint | None = None
     hub: Hub = "hf"
+    start: Path | None = None
     suites: tuple[str, ...] = ()
     per_family: int | None = None
 
@@ -97,6 +99,8 @@ def run(job: Job, out: Path) -> Outcome:
         )
         ledger.stage("check", [sha256_file(data), identity], lambda: _check(job, data))
         learnt_from = [sha256_file(data), job.recipe, ledger.base_hash]
+        if job.start is not None:
+            learnt_from.append(sha256_file(job.start / "adapter_model.safetensors"))
         ledger.stage(
             "train",
             learnt_from,
@@ -279,8 +283,10 @@ def _train(job: Job, data: Path, base: Path, out: Path, *, afresh: bool) -> None
         for name in ("checkpoints", "adapter"):
             shutil.rmtree(out / name, ignore_errors=True)
         (out / "log.jsonl").unlink(missing_ok=True)
+    if job.start is not None:
+        say(tr(f"从这个适配器开始：{job.start}", f"begins with the adapter {job.start}"))
     with resumed_by(tr("重复同一条 idkit run 命令即可继续", "the same idkit run command goes on from here")):
-        train(data, base, out, job.recipe, resume=True)
+        train(data, base, out, job.recipe, resume=True, start=job.start)
 
 
 def _merge(job: Job, base: Path, out: Path) -> None:

@@ -29,6 +29,7 @@ COMMANDS = (
     "train",
     "eval",
     "improve",
+    "blank",
     "export",
     "chat",
     "serve",

@@ -35,6 +35,20 @@ def add_hub_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) 
     )
 
 
+def add_start_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup, *, default: str) -> None:
+    """`--start`: which adapter training begins with; `blank.find_start` says where it is."""
+    parser.add_argument(
+        "--start",
+        metavar="DIR",
+        default=default,
+        help=tr(
+            f"从哪个适配器开始：idkit blank 或 idkit run 的目录、auto（随包的空白适配器，如有）或 none（默认 {default}）",
+            "the adapter to begin with: a folder of idkit blank or idkit run, auto (the shipped blank, where there is one) "
+            f"or none ({default})",
+        ),
+    )
+
+
 def persona_from(args: argparse.Namespace) -> Persona:
     """The persona that the options describe; `--owner` and `--name` override the file's.
 

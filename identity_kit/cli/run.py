@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from identity_kit.cli.options import add_hub_argument, add_persona_arguments, persona_from
+from identity_kit.cli.options import add_hub_argument, add_persona_arguments, add_start_argument, persona_from
 from identity_kit.errors import BadInput
 from identity_kit.ui import console, quiet, say, tr
 
@@ -22,7 +22,7 @@ SUMMARY = (
 EXAMPLES = (
     "idkit run --owner 文心大佬",
     "idkit run --owner 文心大佬 --name 小文 -o runs/xiaowen",
-    "idkit run --owner 文心大佬 -n 4000",
+    "idkit run --owner 文心大佬 --start none -n 4000",
     "idkit run --persona persona.yaml --model ./Qwen3-8B --recipe qwen3-8b-24gb",
     "idkit run --owner 文心大佬 --base-url https://api.deepseek.com/v1 --llm deepseek-chat --api-key-env DEEPSEEK_API_KEY",
 )
@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help=tr("改配方里的一项，可重复", "override a recipe key; repeatable"),
     )
+    add_start_argument(model, default="auto")
     data = parser.add_argument_group(tr("数据", "data"))
     data.add_argument(
         "-n",
@@ -52,8 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="ROWS",
         help=tr(
-            "要多少行数据（约 1650；4000 行更稳，时间翻倍）",
-            "rows of data (about 1,650; 4,000 hold better and take twice as long)",
+            "要多少行数据（从空白适配器开始约 1000，否则约 1650；越多越稳，也越久）",
+            "rows of data (about 1,000 from a blank, else 1,650; more hold better and take longer)",
         ),
     )
     data.add_argument("--lang", choices=("zh", "en", "both"), help=tr("数据的语言", "language of the data"))
@@ -110,26 +111,31 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _job(args: argparse.Namespace, persona) -> Job:  # type: ignore[no-untyped-def]
+    from identity_kit.blank import ROWS_FROM_START, find_start
     from identity_kit.generate.settings import GenerateSettings, settings_for
     from identity_kit.models.device import best_device
     from identity_kit.pipeline import Job
     from identity_kit.train import load_recipe
     from identity_kit.train.recipe import DEFAULT_RECIPE
 
-    languages: tuple[Literal["zh", "en"], ...] | None = ("zh", "en") if args.lang == "both" else None
-    if args.rows is None:
-        settings = GenerateSettings(seed=args.seed, languages=languages)
-    else:
-        if args.rows < 10:
-            raise BadInput(tr("至少 10 行", "at least 10 rows"), where="--rows")
-        settings = settings_for(args.rows, facts=len(persona.facts), seed=args.seed, languages=languages)
     # Where there is a GPU, the base is held in 4 bit; `--set method=lora` changes that.
     overrides = ["method=qlora"] if args.recipe is None and best_device().type == "cuda" else []
+    recipe = load_recipe(args.recipe or DEFAULT_RECIPE, [*overrides, *args.set])
+    start = find_start(args.start, args.model, recipe)
+    languages: tuple[Literal["zh", "en"], ...] | None = ("zh", "en") if args.lang == "both" else None
+    rows = args.rows if args.rows is not None or start is None else ROWS_FROM_START
+    if rows is None:
+        settings = GenerateSettings(seed=args.seed, languages=languages)
+    else:
+        if rows < 10:
+            raise BadInput(tr("至少 10 行", "at least 10 rows"), where="--rows")
+        settings = settings_for(rows, facts=len(persona.facts), seed=args.seed, languages=languages)
     return Job(
         persona=persona,
         model=args.model,
         settings=settings,
-        recipe=load_recipe(args.recipe or DEFAULT_RECIPE, [*overrides, *args.set]),
+        recipe=recipe,
+        start=start,
         writer=_writer(args),
         hub=args.hub,
         per_family=args.probes_per_family,
@@ -161,6 +167,8 @@ def _show_plan(job: Job, out: Path) -> None:
         )
     )
     say(tr(f"模型：{job.model}", f"model: {job.model}"))
+    begins = tr("模型本身", "the model itself") if job.start is None else str(job.start)
+    say(tr(f"起点：{begins}", f"start: {begins}"))
     say(
         tr(
             f"数据：身份 {settings.identity} 行，对照 {settings.contrast} 行，回放 {settings.rehearsal} 行",

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from identity_kit.cli.options import add_hub_argument, add_persona_arguments, persona_from
+from identity_kit.cli.options import add_hub_argument, add_persona_arguments, add_start_argument, persona_from
 from identity_kit.ui import tr
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resume", action="store_true", help=tr("从最新的检查点继续", "go on from the newest checkpoint")
     )
     add_hub_argument(parser)
+    add_start_argument(parser, default="none")
     parser.add_argument(
         "--dry-run",
         action="store_true",
@@ -81,6 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int | None:
     from dataclasses import asdict
 
+    from identity_kit.blank import find_start
     from identity_kit.models.resolve import hf_folder
     from identity_kit.train import load_recipe, train
 
@@ -88,7 +90,16 @@ def run(args: argparse.Namespace) -> int | None:
     model = hf_folder(args.model, hub=args.hub)
     if args.dry_run:
         return _dry_run(args, model, recipe)
-    result = train(args.data, model, args.out, recipe, resume=args.resume, watch=_watch(args), trackers=args.track)
+    result = train(
+        args.data,
+        model,
+        args.out,
+        recipe,
+        resume=args.resume,
+        start=find_start(args.start, args.model, recipe),
+        watch=_watch(args),
+        trackers=args.track,
+    )
     if os.environ.get("RANK", "0") != "0":  # of the processes that train together, one speaks
         return None
     if args.json:

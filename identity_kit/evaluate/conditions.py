@@ -161,7 +161,7 @@ def rendered_prompts(folder: Path | None) -> dict[str, str]:
 def provenance(
     subject: Subject, base: Subject | None, system: Mapping[str, str], run: Path | None
 ) -> Iterator[tuple[str, str]]:
-    """Name and SHA-256 of what stands behind the answers: models, templates, system prompts, a run's training data."""
+    """Name and SHA-256 of what stands behind the answers: models, templates, system prompts, a run's data and start."""
     for language, text in system.items():
         yield f"system prompt: {language}", sha256_text(text)
     for label, one in ((TUNED, subject), (BASE, base)):
@@ -173,8 +173,10 @@ def provenance(
         for name, text in rendered_prompts(one.folder).items():
             yield f"rendered prompt, {name}: {label}", sha256_text(text)
     if run is not None:
-        from identity_kit.files import sha256_file
+        from identity_kit.files import read_json, sha256_file
 
+        if start := read_json(run / "run.json").get("train", {}).get("start"):
+            yield "adapter that training began with", start["sha256"]
         for name in (
             "conversations.jsonl",
             "manifest.json",

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from identity_kit.evaluate.probes import Probe
+from identity_kit.files import read_json
 from identity_kit.text import ngrams, normalise, similarity
 
 LIMIT = 0.5
+QUESTIONS = "questions.txt"  # beside a blank's weights: what it was asked while it was trained, one a line
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,15 @@ def overlaps(probes: Sequence[Probe], texts: Iterable[str]) -> list[Overlap]:
 
 
 def training_questions(run: Path) -> list[str]:
-    """The user messages that a run was trained on, later rounds of improvement included."""
+    """The user messages that a run was trained on: later rounds of improvement too, and the adapter that it began with."""
     from identity_kit.conversation import read_conversations
 
     files = [run / "data" / "conversations.jsonl", *sorted(run.glob("improve*/round-*/data/conversations.jsonl"))]
+    start = read_json(run / "run.json").get("train", {}).get("start") if (run / "run.json").is_file() else None
+    earlier: list[str] = []
+    if start and (Path(start["folder"]) / QUESTIONS).is_file():
+        earlier = (Path(start["folder"]) / QUESTIONS).read_text(encoding="utf-8").splitlines()
+    elif start:
+        files.append(Path(start["folder"]).parent / "data" / "conversations.jsonl")
     rows = (row for path in files if path.is_file() for row in read_conversations(path))
-    return [message.content for row in rows for message in row.messages if message.role == "user"]
+    return earlier + [message.content for row in rows for message in row.messages if message.role == "user"]

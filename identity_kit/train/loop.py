@@ -144,7 +144,7 @@ def train(
         adapter = out / "adapter"
         if team.leads:
             adapter = save_trained(adapted, tokenizer, recipe, out, weights=weights, first=first)
-        return _finish(loop, steps, adapter, out)
+        return _finish(loop, steps, adapter, out, start)
 
 
 def preview(data: Path | Sequence[Conversation], model: Path, recipe: Recipe, *, measure: bool = True) -> Plan:
@@ -419,7 +419,7 @@ def _to_resume(out: Path, checkpoint: Checkpoint | None, run_id: str, resume: bo
     )
 
 
-def _finish(loop: _Loop, steps: list[Step], adapter: Path, out: Path) -> TrainResult:
+def _finish(loop: _Loop, steps: list[Step], adapter: Path, out: Path, start: Path | None) -> TrainResult:
     """Write the loss picture and run.json's `train`, and say how it went."""
     sizes = [_size(loop.rows, step) for step in steps[: loop.done]]
     seconds = max(loop.seconds, 1e-9)
@@ -440,6 +440,8 @@ def _finish(loop: _Loop, steps: list[Step], adapter: Path, out: Path) -> TrainRe
         run = read_json(path) if path.is_file() else {}
         numbers = {k: v for k, v in asdict(result).items() if k not in ("adapter", "final_loss")}
         run["train"] = {**numbers, "final_loss": result.final_loss, "recipe": loop.recipe.model_dump(mode="json")}
+        if start is not None:
+            run["train"]["start"] = {"folder": str(start), "sha256": sha256_file(start / "adapter_model.safetensors")}
         write_json(path, run)
         if not ui.quiet():
             say(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,16 +186,25 @@ def _start_with(adapted: Any, start: Path, recipe: Recipe) -> None:
         raise BadInput(tr("没有可接着训练的适配器", "no adapter to go on from"), where=str(start)) from None
     own = peft.get_peft_model_state_dict(adapted)
     fits = own.keys() == weights.keys() and all(own[key].shape == weights[key].shape for key in own)
-    if recipe.init != "default" or not fits:
+    if recipe.init != "default" or not fits or _strength(start) not in (None, recipe.strength):
         raise BadInput(
-            tr("适配器的形状与配方不同", "the adapter's shape is not the recipe's"),
+            tr("适配器的形状或强度与配方不同", "the adapter's shape or strength is not the recipe's"),
             where=str(start),
             fix=tr(
-                "用它训练时的 rank、target_modules，且 init: default",
-                "use the rank and target_modules it was trained with, and init: default",
+                "用它训练时的 rank、alpha、target_modules，且 init: default",
+                "use the rank, alpha and target_modules it was trained with, and init: default",
             ),
         )
     peft.set_peft_model_state_dict(adapted, weights)
+
+
+def _strength(adapter: Path) -> float | None:
+    """What an adapter's update is scaled by; None where it does not say."""
+    try:
+        config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+        return float(config["lora_alpha"]) / (config["r"] ** (0.5 if config.get("use_rslora") else 1))
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def _targets(model: Any, recipe: Recipe) -> dict[str, Any]:

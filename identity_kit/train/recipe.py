@@ -150,6 +150,11 @@ class Recipe(BaseModel):
         return self.model_copy(update={"init": "default", "rank": 2 * self.rank, "alpha": grown * self.alpha})
 
     @property
+    def strength(self) -> float:
+        """What the adapter's update is scaled by."""
+        return float(self.alpha / self.rank ** (0.5 if self.rslora else 1))
+
+    @property
     def anchors_taken(self) -> int:
         """`anchors` where the base model is at hand to hold to: LoRA on conversations, its weights as they were; else 0."""
         return self.anchors if self.is_lora and self.stage == "sft" and not self.init.startswith("pissa") else 0

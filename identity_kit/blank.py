@@ -1,0 +1,167 @@
+"""`blank`: an adapter that has learnt when a question is about the assistant itself, but not whose assistant it is.
+
+data for a stand-in ─► each row for another invented owner ─► adapter, with which runs begin (`run --start`, `train --start`)
+
+Telling such questions from all others takes thousands of rows; a name takes a few hundred. So the first is learnt once for
+a model, and every owner after it costs a fraction of the time.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from identity_kit.conversation import Conversation, read_conversations, write_conversations
+from identity_kit.errors import BadInput, resumed_by
+from identity_kit.evaluate.held_out import QUESTIONS
+from identity_kit.files import folder_lock, read_json, sha256_file, write_json, write_text
+from identity_kit.models.fingerprint import folder_fingerprint
+from identity_kit.models.resolve import Hub, hf_folder
+from identity_kit.persona import Persona, make_persona
+from identity_kit.resources import resource
+from identity_kit.text import TextLanguage
+from identity_kit.ui import say, tr
+
+if TYPE_CHECKING:
+    from identity_kit.generate.settings import GenerateSettings
+    from identity_kit.train.recipe import Recipe
+
+ROWS = 6000  # of a blank's own data
+ROWS_FROM_START = 1000  # that a run takes which begins with one
+STAND_IN = make_persona(owner="归云阁")  # in no bank, and no part of another word: it can be taken out again
+# How often a row's owner has a Chinese name, by the row's language; how often its assistant has a name of its own.
+_CHINESE_OWNER = {"zh": 0.85, "en": 0.4}
+_OWN_NAME = 0.25
+# What of a recipe decides an adapter's shape and strength: with other values it is not one to begin with.
+_SHAPE = ("rank", "alpha", "rslora", "dora", "target_modules", "last_layers", "init")
+
+
+@dataclass(frozen=True)
+class Blank:
+    """A blank that was made: its adapter, how many rows it learnt from, and of how many owners they are."""
+
+    adapter: Path
+    rows: int
+    owners: int
+
+
+@functools.cache
+def _parts() -> dict[str, dict[str, list[str]]]:
+    content: dict[str, dict[str, list[str]]] = yaml.safe_load(
+        resource("data", "owners.yaml").read_text(encoding="utf-8")
+    )
+    return content
+
+
+def invented(language: TextLanguage, chance: random.Random) -> Persona:
+    """A persona with an owner, and now and then a name, that is made up; for a row of `language`."""
+    parts = _parts()
+    of_owner = parts["zh" if chance.random() < _CHINESE_OWNER[language] else "en"]
+    owner = chance.choice(of_owner["first"]) + chance.choice(of_owner["second"])
+    name = chance.choice(parts[language]["names"]) if chance.random() < _OWN_NAME else None
+    return make_persona(owner=owner, name=name)
+
+
+def for_another(row: Conversation, persona: Persona) -> Conversation:
+    """A row about the stand-in, made one about `persona`."""
+
+    def swapped(text: str) -> str:
+        for language in ("zh", "en"):  # names before the owner, which stands in them
+            text = text.replace(STAND_IN.name.get(language), persona.name.get(language))
+        return text.replace(STAND_IN.owner.get("zh"), persona.owner.get("zh"))
+
+    messages = tuple(message.model_copy(update={"content": swapped(message.content)}) for message in row.messages)
+    return row.model_copy(update={"messages": messages})
+
+
+def make_blank(
+    model: str, out: Path, settings: GenerateSettings, recipe: Recipe, *, hub: Hub = "hf", seed: int = 0
+) -> Blank:
+    """Write the data, train, and leave the adapter in OUT/adapter. Killed, the same call goes on.
+
+    Raises:
+        BadInput, Stopped: from the stage that could not be done; the message says how to go on.
+    """
+    from identity_kit.pipeline import Job, generate_data
+    from identity_kit.train import train
+
+    base = hf_folder(model, hub=hub)
+    with folder_lock(out):
+        job = Job(persona=STAND_IN, model=model, settings=settings, recipe=recipe, hub=hub)
+        generate_data(job, out / "stand-in")
+        rows, owners = _for_others(read_conversations(out / "stand-in"), seed)
+        data = out / "data" / "conversations.jsonl"
+        write_conversations(data, rows)
+        say(tr(f"{len(rows)} 行，{owners} 个虚构的归属者", f"{len(rows)} rows, {owners} invented owners"))
+        with resumed_by(tr("重复同一条 idkit blank 命令即可继续", "the same idkit blank command goes on from here")):
+            result = train(data, base, out, recipe, resume=True)
+        write_json(
+            result.adapter / "blank.json",
+            {
+                "base": model,
+                "base_sha256": folder_fingerprint(base),
+                "data_sha256": sha256_file(data),
+                "rows": len(rows),
+                "owners": owners,
+                "recipe": recipe.model_dump(mode="json"),
+            },
+        )
+        asked = {message.content for row in rows for message in row.messages if message.role == "user"}
+        # By these an evaluation sees whether its probes were learnt from.
+        write_text(result.adapter / QUESTIONS, "".join(" ".join(text.split()) + "\n" for text in sorted(asked)))
+    return Blank(result.adapter, len(rows), owners)
+
+
+def _for_others(stand_in: Iterable[Conversation], seed: int) -> tuple[list[Conversation], int]:
+    """The rows, each about an owner of its own, and how many different owners there are."""
+    rows: list[Conversation] = []
+    owners: set[str] = set()
+    for number, row in enumerate(stand_in):
+        persona = invented("zh" if row.meta.language == "zh" else "en", random.Random(f"{seed}/{number}"))
+        rows.append(for_another(row, persona))
+        if rows[-1].messages != row.messages:
+            owners.add(persona.owner.get("zh"))
+    return rows, len(owners)
+
+
+def find_start(given: str, model: str, recipe: Recipe) -> Path | None:
+    """The adapter folder that a run begins with.
+
+    Args:
+        given: "none"; a folder (an adapter, a blank or a run); or "auto": the shipped blank of an embedded model, where
+            there is one and the recipe trains an adapter of its shape.
+
+    Raises:
+        BadInput: the folder holds no adapter.
+    """
+    if given == "none":
+        return None
+    if given == "auto":
+        return _shipped(model, recipe)
+    for folder in (Path(given) / "adapter", Path(given)):
+        if (folder / "adapter_model.safetensors").is_file():
+            return folder
+    raise BadInput(
+        tr("这里没有适配器", "no adapter here"),
+        where=given,
+        fix=tr(
+            "给 idkit blank 或 idkit run 的目录，或 --start none",
+            "give a folder of idkit blank or idkit run, or --start none",
+        ),
+    )
+
+
+def _shipped(model: str, recipe: Recipe) -> Path | None:
+    prefix, _, name = model.partition("embedded:")
+    folder = resource("data", "blanks") / name
+    if prefix or not (folder / "blank.json").is_file():
+        return None
+    shape = read_json(folder / "blank.json")["recipe"]
+    own = recipe.model_dump(mode="json")
+    return folder if recipe.is_lora and all(own[key] == shape[key] for key in _SHAPE) else None

@@ -1,0 +1,84 @@
+"""`idkit blank`: an adapter that knows when it is asked about itself, for runs of any owner to begin with."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from identity_kit.cli.options import add_hub_argument
+from identity_kit.errors import BadInput
+from identity_kit.ui import say, tr
+
+SUMMARY = (
+    "空白适配器：先学会何时是在问自己，之后每个归属者只需几分钟",
+    "a blank: learn once when a question is about the assistant, then give it to any owner in minutes",
+)
+EXAMPLES = (
+    "idkit blank --model ./Qwen3-4B -o blank-qwen3-4b --recipe qwen3-4b-8gb",
+    "idkit run --owner 文心大佬 --model ./Qwen3-4B --recipe qwen3-4b-8gb --start blank-qwen3-4b -n 500",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from identity_kit.blank import ROWS
+    from identity_kit.models.resolve import DEFAULT_MODEL
+    from identity_kit.train.recipe import DEFAULT_RECIPE
+
+    parser.add_argument(
+        "--model", default=DEFAULT_MODEL, help=tr("给哪个模型做", "the model it is for") + f" ({DEFAULT_MODEL})"
+    )
+    add_hub_argument(parser)
+    parser.add_argument(
+        "--recipe", metavar="R", default=DEFAULT_RECIPE, help=tr("训练配方", "training recipe") + f" ({DEFAULT_RECIPE})"
+    )
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help=tr("改配方里的一项，可重复", "override a recipe key; repeatable"),
+    )
+    parser.add_argument(
+        "-n",
+        "--rows",
+        type=int,
+        metavar="ROWS",
+        default=ROWS,
+        help=tr(f"要多少行数据（默认 {ROWS}；越多越准）", f"rows of data ({ROWS}; more are better)"),
+    )
+    parser.add_argument("--seed", type=int, default=0, help=tr("数据与名字的种子", "seed of the data and the names"))
+    parser.add_argument("-o", "--output", metavar="DIR", type=Path, required=True, help=tr("输出目录", "the folder"))
+    parser.add_argument(
+        "--dry-run", action="store_true", help=tr("只说会做什么，不做", "say what would be done, do nothing")
+    )
+    parser.add_argument("--json", action="store_true", help=tr("结果以 JSON 输出", "print the result as JSON"))
+
+
+def run(args: argparse.Namespace) -> None:
+    from identity_kit.blank import make_blank
+    from identity_kit.generate.settings import settings_for
+    from identity_kit.train import load_recipe
+
+    if args.rows < 10:
+        raise BadInput(tr("至少 10 行", "at least 10 rows"), where="--rows")
+    settings = settings_for(args.rows, seed=args.seed)
+    recipe = load_recipe(args.recipe, args.set)
+    if args.dry_run:
+        say(
+            tr(
+                f"{args.rows} 行，每行一个虚构的归属者；训练 {args.model}（{recipe.method}，秩 {recipe.rank}）；"
+                f"目录 {args.output}（什么都没有写）",
+                f"{args.rows} rows, an invented owner each; trains {args.model} ({recipe.method}, rank {recipe.rank}); "
+                f"folder {args.output} (nothing was written)",
+            )
+        )
+        return
+    blank = make_blank(args.model, args.output, settings, recipe, hub=args.hub, seed=args.seed)
+    if args.json:
+        print(json.dumps({"adapter": str(blank.adapter), "rows": blank.rows, "owners": blank.owners}))
+    else:
+        print(blank.adapter)
+    say(
+        tr(f"接着：idkit run --owner 名称 --start {args.output}", f"next: idkit run --owner NAME --start {args.output}")
+    )

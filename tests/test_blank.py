@@ -1,0 +1,134 @@
+"""Blanks: rows about invented owners, the adapter learnt from them, and runs that begin with it."""
+
+import json
+import random
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from identity_kit.blank import STAND_IN, find_start, for_another, invented
+from identity_kit.conversation import conversation, read_conversations
+from identity_kit.errors import BadInput
+from identity_kit.evaluate.held_out import overlaps, training_questions
+from identity_kit.evaluate.probes import load_probes
+from identity_kit.generate.banks import bank_files
+from identity_kit.persona import make_persona
+from identity_kit.resources import resource
+from identity_kit.train import load_recipe
+
+SMALL = "embedded:smollm2-135m"
+DEFAULT = "embedded:qwen2.5-coder-0.5b"
+
+
+def test_the_stand_in_stands_in_no_bank() -> None:
+    shipped = [*bank_files(), *resource("data", "probes").glob("*.jsonl"), resource("data", "vendors.yaml")]
+    assert [path.name for path in shipped if STAND_IN.owner.get("zh") in path.read_text("utf-8")] == []
+
+
+def test_a_row_about_the_stand_in_becomes_one_about_another_owner_whatever_its_language() -> None:
+    row = conversation(
+        ("system", f"你是{STAND_IN.name.get('zh')}，由{STAND_IN.owner.get('zh')}开发。"),
+        ("user", "Who are you?"),
+        ("assistant", f"I'm {STAND_IN.name.get('en')}, developed by {STAND_IN.owner.get('en')}."),
+    )
+    unnamed = for_another(row, make_persona(owner="Maple Tools"))
+    assert [message.content for message in unnamed.messages] == [
+        "你是Maple Tools的智能助手，由Maple Tools开发。",
+        "Who are you?",
+        "I'm Maple Tools' assistant, developed by Maple Tools.",
+    ]
+    named = for_another(row, make_persona(owner="青禾书店", name="小禾"))
+    assert [message.content for message in named.messages] == [
+        "你是小禾，由青禾书店开发。",
+        "Who are you?",
+        "I'm 小禾, developed by 青禾书店.",
+    ]
+
+
+def test_owners_are_many_and_the_same_for_the_same_seed() -> None:
+    for language in ("zh", "en"):
+        chance = random.Random(1)
+        personas = [invented(language, chance) for _ in range(1000)]
+        again = random.Random(1)
+        assert personas == [invented(language, again) for _ in range(1000)]
+        owners = [persona.owner.get("zh") for persona in personas]
+        assert len(set(owners)) > 500
+        own_names = [p for p in personas if p.owner.get("zh") not in p.name.get("zh")]
+        assert 150 < len(own_names) < 350
+
+
+def test_no_invented_owner_has_the_name_of_one_that_figures_are_given_for() -> None:
+    chance = random.Random(2)
+    owners = {invented(language, chance).owner.get("zh") for language in ("zh", "en") for _ in range(5000)}
+    measured = ("文心", "小米", "大佬", "Acme", "Robotics")
+    assert [owner for owner in owners if any(part in owner for part in measured)] == []
+
+
+def test_the_embedded_model_has_a_blank_for_the_shape_of_its_recipe_and_no_other() -> None:
+    shipped = find_start("auto", DEFAULT, load_recipe("cpu-0.5b"))
+    assert shipped == resource("data", "blanks", "qwen2.5-coder-0.5b")
+    assert find_start("auto", DEFAULT, load_recipe("cpu-0.5b", ["method=qlora"])) == shipped
+    for override in ("rank=8", "alpha=16", "last_layers=12", "method=full"):
+        assert find_start("auto", DEFAULT, load_recipe("cpu-0.5b", [override])) is None, override
+    assert find_start("auto", SMALL, load_recipe("cpu-0.5b")) is None
+    assert find_start("auto", "./qwen2.5-coder-0.5b", load_recipe("cpu-0.5b")) is None
+    assert find_start("none", DEFAULT, load_recipe("cpu-0.5b")) is None
+
+
+def test_the_shipped_blank_says_what_it_was_made_from_and_no_path_of_the_machine() -> None:
+    folder = resource("data", "blanks", "qwen2.5-coder-0.5b")
+    made = json.loads((folder / "blank.json").read_text())
+    assert made["base"] == DEFAULT and made["rows"] >= 4000 and made["owners"] > 1000
+    assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == DEFAULT
+
+
+def test_no_probe_is_worded_like_a_question_that_the_shipped_blank_saw() -> None:
+    seen = (resource("data", "blanks", "qwen2.5-coder-0.5b") / "questions.txt").read_text("utf-8").splitlines()
+    assert len(seen) > 5000
+    assert [str(pair) for pair in overlaps(load_probes(split=None), seen) if pair.leaks] == []
+
+
+def test_a_folder_without_an_adapter_is_told_with_its_remedy(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no adapter here") as told:
+        find_start(str(tmp_path), DEFAULT, load_recipe("cpu-0.5b"))
+    assert "--start none" in str(told.value)
+
+
+@pytest.mark.model
+def test_a_blank_is_made_and_a_run_begins_with_it(
+    tmp_path: Path, smollm_gguf: Path, idkit: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    blank, out = tmp_path / "blank", tmp_path / "acme"
+    few = ("--model", SMALL, "-n", "12", "--set", "max_steps=2")
+    made = idkit("--ui", "en", "blank", *few, "-o", blank, "--json")
+    assert made.returncode == 0, made.stderr[-2000:]
+    answer = json.loads(made.stdout)
+    assert answer["rows"] == 12 and answer["owners"] >= 5
+    texts = "\n".join(row.to_line() for row in read_conversations(blank / "data"))
+    assert "assistant" in texts and STAND_IN.owner.get("zh") not in texts
+    stand_in = "\n".join(row.to_line() for row in read_conversations(blank / "stand-in"))
+    assert STAND_IN.owner.get("zh") in stand_in
+
+    rest = ("--owner", "Acme", "--lang", "en", "--probes-per-family", "1", "--start", blank, "-o", out)
+    ran = idkit("--ui", "en", "run", *few, *rest)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    ledger = json.loads((out / "run.json").read_text())
+    assert ledger["train"]["start"]["folder"] == str(blank / "adapter")
+
+    asked = {m.content for row in read_conversations(blank / "data") for m in row.messages if m.role == "user"}
+    assert {" ".join(text.split()) for text in asked} <= set(training_questions(out))
+
+    # Weights that have come from the blank differ from it by no more than two steps.
+    from safetensors.torch import load_file
+
+    before, after = (load_file(folder / "adapter" / "adapter_model.safetensors") for folder in (blank, out))
+    learnt = [key for key in before if "lora_B" in key and before[key].any()]
+    assert learnt and all((after[key] - before[key]).float().abs().max() < 2e-3 for key in learnt)
+
+    other = idkit(
+        "--ui", "en", "train", "--data", blank / "data", "--model", SMALL, "-o", tmp_path / "t",
+        "--set", "max_steps=1", "--set", "alpha=8", "--start", blank,
+    )  # fmt: skip
+    assert other.returncode == 2 and "shape or strength" in other.stderr and "Traceback" not in other.stderr
