@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from identity_kit.train.recipe import Recipe
 
 ROWS = 6000  # of a blank's own data
-ROWS_FROM_START = 1000  # that a run takes which begins with one
+ROWS_FROM_START = 1100  # that a run takes which begins with one
 STAND_IN = make_persona(owner="归云阁")  # in no bank, and no part of another word: it can be taken out again
 # How often a row's owner has a Chinese name, by the row's language; how often its assistant has a name of its own.
 _CHINESE_OWNER = {"zh": 0.85, "en": 0.4}

@@ -53,8 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="ROWS",
         help=tr(
-            "要多少行数据（从空白适配器开始约 1000，否则约 1650；越多越稳，也越久）",
-            "rows of data (about 1,000 from a blank, else 1,650; more hold better and take longer)",
+            "要多少行数据（从空白适配器开始约 1100，否则约 1650；越多越稳，也越久）",
+            "rows of data (about 1,100 from a blank, else 1,650; more hold better and take longer)",
         ),
     )
     data.add_argument("--lang", choices=("zh", "en", "both"), help=tr("数据的语言", "language of the data"))
