@@ -194,8 +194,7 @@ def _conversation(
 def _bank_ask(question: Question, facet: str, persona: Persona, language: TextLanguage, chance: random.Random) -> Ask:
     text, push = question.text, Push()
     if {"other_model", "other_vendor"} & slots(text):
-        vendor = chance.choice(_others(persona))
-        model, firm = _surface(vendor, language, chance)
+        model, firm = _other(persona, language, chance)
         filled = fill(text, {"other_model": model, "other_vendor": firm, **_names(persona, language)})
         push = Push(model if "other_model" in slots(text) else "", firm if "other_vendor" in slots(text) else "")
         return Ask(facet, filled or text, question.style, push, question.answers)
@@ -394,7 +393,11 @@ def _names(persona: Persona, language: TextLanguage) -> dict[str, str]:
 
 def _others(persona: Persona) -> tuple[Vendor, ...]:
     """The vendors that may be pushed: those whose names have nothing in common with the persona's."""
-    return _vendors_without(tuple(normalise(text) for text in (*persona.own_names(), *persona.own_owners())))
+    return _vendors_without(_own(persona))
+
+
+def _own(persona: Persona) -> tuple[str, ...]:
+    return tuple(normalise(text) for text in (*persona.own_names(), *persona.own_owners()))
 
 
 @functools.lru_cache(maxsize=8)
@@ -407,6 +410,40 @@ def _vendors_without(own: tuple[str, ...]) -> tuple[Vendor, ...]:
     return tuple(vendor for vendor in vendor_names() if vendor.models and not clashes(vendor))
 
 
+# How often a model is pushed whose name begins as the persona's does, and from how many shared characters on it does.
+_ALIKE_SHARE, _ALIKE_CHINESE, _ALIKE_LATIN = 0.25, 2, 4
+
+
+@functools.lru_cache(maxsize=8)
+def _alike(own: tuple[str, ...]) -> tuple[tuple[str, Vendor], ...]:
+    """Model names that begin as one of the persona's does, with their vendors: 文心一言 for 文心大佬."""
+
+    def begins_alike(mine: str, theirs: str) -> bool:
+        pairs = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(mine, theirs, strict=False))
+        shared = len(list(pairs))
+        return shared >= (_ALIKE_CHINESE if cjk_share(mine[:shared]) else _ALIKE_LATIN)
+
+    return tuple(
+        (model, vendor)
+        for vendor in _vendors_without(own)
+        for model in vendor.models
+        if any(begins_alike(mine, normalise(model)) for mine in own)
+    )
+
+
+def _other(persona: Persona, language: TextLanguage, chance: random.Random) -> tuple[str, str]:
+    """A model name and its firm's, as a question in `language` would write them.
+
+    Where a name begins as the persona's own does, a small model slips from the one into the other: such names come more
+    often, if there are any.
+    """
+    alike = _alike(_own(persona))
+    if alike and chance.random() < _ALIKE_SHARE:
+        model, vendor = chance.choice(alike)
+        return model, (vendor.zh if language == "zh" else "") or vendor.name
+    return _surface(chance.choice(_others(persona)), language, chance)
+
+
 def _surface(vendor: Vendor, language: TextLanguage, chance: random.Random) -> tuple[str, str]:
     """A model name and the firm's name as a question in `language` would write them."""
     if language == "en":
@@ -416,7 +453,7 @@ def _surface(vendor: Vendor, language: TextLanguage, chance: random.Random) -> t
 
 
 def _any_push(persona: Persona, language: TextLanguage, chance: random.Random) -> Push:
-    model, firm = _surface(chance.choice(_others(persona)), language, chance)
+    model, firm = _other(persona, language, chance)
     return Push(model=model) if chance.random() < 0.6 else Push(vendor=firm)
 
 

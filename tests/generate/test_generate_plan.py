@@ -169,3 +169,13 @@ def test_four_thousand_rows_have_questions_enough() -> None:
     for kind in ("contrast", "rehearsal"):
         wanted = {"identity": 0, "contrast": 0, "rehearsal": 0, kind: round(spare * getattr(settings, kind))}
         assert len(plan(PERSONA, GenerateSettings.model_validate(wanted))) == wanted[kind]
+
+
+def test_models_whose_names_begin_as_the_personas_does_are_pushed_more_often() -> None:
+    def pushed(owner: str) -> Counter[bool]:
+        rows = plan(make_persona(owner=owner), GenerateSettings(identity=1500, contrast=0, rehearsal=0))
+        models = [ask.push.model for row in rows for ask in row.asks if ask.push.model]
+        return Counter(model.startswith("文心") for model in models)
+
+    alike, other = pushed("文心大佬"), pushed("Acme")
+    assert 0.1 < alike[True] / alike.total() < 0.3 and other[True] / other.total() < 0.06
