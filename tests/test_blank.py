@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from identity_kit.blank import STAND_IN, find_start, for_another, invented
-from identity_kit.conversation import conversation, read_conversations
+from identity_kit.conversation import conversation, read_conversations, write_conversations
 from identity_kit.errors import BadInput
 from identity_kit.evaluate.held_out import overlaps, training_questions
 from identity_kit.evaluate.probes import load_probes
@@ -88,6 +88,23 @@ def test_no_probe_is_worded_like_a_question_that_the_shipped_blank_saw() -> None
     seen = (resource("data", "blanks", "qwen2.5-coder-0.5b") / "questions.txt").read_text("utf-8").splitlines()
     assert len(seen) > 5000
     assert [str(pair) for pair in overlaps(load_probes(split=None), seen) if pair.leaks] == []
+
+
+def test_what_a_run_was_trained_on_reaches_back_through_the_adapters_it_began_with(tmp_path: Path) -> None:
+    for name, start in (
+        ("a", "b"),
+        ("b", "c"),
+        ("c", "a"),
+    ):  # each began with the next, and the last anew with the first
+        train = {"start": {"folder": str(tmp_path / start / "adapter"), "sha256": ""}}
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text(json.dumps({"train": train}))
+        row = conversation(("user", f"asked by {name}"), ("assistant", "yes"))
+        write_conversations(tmp_path / name / "data" / "conversations.jsonl", [row])
+    assert training_questions(tmp_path / "a") == ["asked by a", "asked by b", "asked by c"]
+    (tmp_path / "b" / "adapter").mkdir()
+    (tmp_path / "b" / "adapter" / "questions.txt").write_text("listed\n")
+    assert training_questions(tmp_path / "a") == ["asked by a", "listed"]
 
 
 def test_a_folder_without_an_adapter_is_told_with_its_remedy(tmp_path: Path) -> None:

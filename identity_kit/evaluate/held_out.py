@@ -56,15 +56,23 @@ def overlaps(probes: Sequence[Probe], texts: Iterable[str]) -> list[Overlap]:
 
 
 def training_questions(run: Path) -> list[str]:
-    """The user messages that a run was trained on: later rounds of improvement too, and the adapter that it began with."""
+    """The user messages that a run was trained on: later rounds of improvement too, and the adapters that it began with."""
     from identity_kit.conversation import read_conversations
 
-    files = [run / "data" / "conversations.jsonl", *sorted(run.glob("improve*/round-*/data/conversations.jsonl"))]
-    start = read_json(run / "run.json").get("train", {}).get("start") if (run / "run.json").is_file() else None
-    earlier: list[str] = []
-    if start and (Path(start["folder"]) / QUESTIONS).is_file():
-        earlier = (Path(start["folder"]) / QUESTIONS).read_text(encoding="utf-8").splitlines()
-    elif start:
-        files.append(Path(start["folder"]).parent / "data" / "conversations.jsonl")
-    rows = (row for path in files if path.is_file() for row in read_conversations(path))
-    return earlier + [message.content for row in rows for message in row.messages if message.role == "user"]
+    texts: list[str] = []
+    seen: set[Path] = set()
+    while (run := run.resolve()) not in seen:
+        seen.add(run)
+        files = [run / "data" / "conversations.jsonl", *sorted(run.glob("improve*/round-*/data/conversations.jsonl"))]
+        rows = (row for path in files if path.is_file() for row in read_conversations(path))
+        texts += [message.content for row in rows for message in row.messages if message.role == "user"]
+        ledger = read_json(run / "run.json") if (run / "run.json").is_file() else {}
+        start = ledger.get("train", {}).get("start")
+        if not start:
+            break
+        adapter = Path(start["folder"])
+        if (adapter / QUESTIONS).is_file():
+            texts += (adapter / QUESTIONS).read_text(encoding="utf-8").splitlines()
+            break
+        run = adapter.parent
+    return texts
