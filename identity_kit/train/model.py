@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,7 +187,8 @@ def _start_with(adapted: Any, start: Path, recipe: Recipe) -> None:
         raise BadInput(tr("没有可接着训练的适配器", "no adapter to go on from"), where=str(start)) from None
     own = peft.get_peft_model_state_dict(adapted)
     fits = own.keys() == weights.keys() and all(own[key].shape == weights[key].shape for key in own)
-    if recipe.init != "default" or not fits or _strength(start) not in (None, recipe.strength):
+    fits = fits and math.isclose(_strength(start) or recipe.strength, recipe.strength)
+    if recipe.init != "default" or not fits:
         raise BadInput(
             tr("适配器的形状或强度与配方不同", "the adapter's shape or strength is not the recipe's"),
             where=str(start),
