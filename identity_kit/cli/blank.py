@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from identity_kit.cli.options import add_hub_argument
+from identity_kit.cli.options import add_hub_argument, add_mix_argument, read_mix
 from identity_kit.errors import BadInput
 from identity_kit.ui import say, tr
 
@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=ROWS,
         help=tr(f"要多少行数据（默认 {ROWS}；越多越准）", f"rows of data ({ROWS}; more are better)"),
     )
+    add_mix_argument(parser)
     parser.add_argument("--seed", type=int, default=0, help=tr("数据与名字的种子", "seed of the data and the names"))
     parser.add_argument("-o", "--output", metavar="DIR", type=Path, required=True, help=tr("输出目录", "the folder"))
     parser.add_argument(
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
 
     if args.rows < 10:
         raise BadInput(tr("至少 10 行", "at least 10 rows"), where="--rows")
-    settings = settings_for(args.rows, seed=args.seed)
+    settings = settings_for(args.rows, read_mix(args.mix) if args.mix else None, seed=args.seed)
     recipe = load_recipe(args.recipe, args.set)
     if args.dry_run:
         say(

@@ -8,7 +8,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from identity_kit.cli.options import add_hub_argument, add_persona_arguments, persona_from
+from identity_kit.cli.options import (
+    add_hub_argument,
+    add_mix_argument,
+    add_persona_arguments,
+    persona_from,
+    read_mix,
+)
 from identity_kit.errors import WANTING, BadInput
 from identity_kit.ui import say, tr
 
@@ -51,12 +57,7 @@ def _add_data(what: argparse._ArgumentGroup) -> None:
     what.add_argument(
         "-n", "--rows", type=int, metavar="ROWS", help=tr("一共要多少行（约 1650）", "rows in all (about 1,650)")
     )
-    what.add_argument(
-        "--mix",
-        metavar="1:N",
-        default=None,
-        help=tr("每行身份数据配几行其他数据（默认约 1:0.7）", "other rows to each identity row (about 1:0.7)"),
-    )
+    add_mix_argument(what)
     what.add_argument("--lang", choices=("zh", "en", "both"), help=tr("数据的语言", "language of the data"))
     what.add_argument("--seed", type=int, default=0, help=tr("计划的种子（0）", "seed of the plan (0)"))
     what.add_argument(
@@ -191,7 +192,7 @@ def _settings(args: argparse.Namespace, persona: Any) -> GenerateSettings:
         except json.JSONDecodeError:
             fields[key.strip()] = value
     try:
-        mix = _mix(args.mix) if args.mix else None
+        mix = read_mix(args.mix) if args.mix else None
         if args.rows is None and mix is None:
             return GenerateSettings.model_validate(fields)
         usual = GenerateSettings()
@@ -205,17 +206,6 @@ def _settings(args: argparse.Namespace, persona: Any) -> GenerateSettings:
         raise BadInput(
             describe(error), where=f"--set {key}", fix=tr(f"可用的键：{known}", f"known keys: {known}")
         ) from None
-
-
-def _mix(text: str) -> float:
-    left, _, right = text.partition(":")
-    try:
-        value = float(right) / float(left) if right else float(left)
-    except (ValueError, ZeroDivisionError):
-        value = -1.0
-    if value < 0:
-        raise BadInput(tr(f"应为 1:N，得到 {text}", f"expected 1:N, got {text}"), where="--mix")
-    return value
 
 
 def _writer(args: argparse.Namespace) -> Endpoint | None:

@@ -35,6 +35,32 @@ def add_hub_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) 
     )
 
 
+def add_mix_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """`--mix`: the share of rows that are not about the assistant."""
+    parser.add_argument(
+        "--mix",
+        metavar="1:N",
+        default=None,
+        help=tr("每行身份数据配几行其他数据（默认约 1:0.7）", "other rows to each identity row (about 1:0.7)"),
+    )
+
+
+def read_mix(text: str) -> float:
+    """Other rows to each identity row, from `1:N` or `N`.
+
+    Raises:
+        BadInput: it is neither.
+    """
+    left, _, right = text.partition(":")
+    try:
+        value = float(right) / float(left) if right else float(left)
+    except (ValueError, ZeroDivisionError):
+        value = -1.0
+    if value < 0:
+        raise BadInput(tr(f"应为 1:N，得到 {text}", f"expected 1:N, got {text}"), where="--mix")
+    return value
+
+
 def add_start_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup, *, default: str) -> None:
     """`--start`: which adapter training begins with; `blank.find_start` says where it is."""
     parser.add_argument(
