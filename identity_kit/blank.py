@@ -101,6 +101,9 @@ def make_blank(
         say(tr(f"{len(rows)} 行，{owners} 个虚构的归属者", f"{len(rows)} rows, {owners} invented owners"))
         with resumed_by(tr("重复同一条 idkit blank 命令即可继续", "the same idkit blank command goes on from here")):
             result = train(data, base, out, recipe, resume=True)
+        if not Path(model).is_dir():  # others begin with it too: the model's name, not where this machine keeps it
+            config = result.adapter / "adapter_config.json"
+            write_json(config, {**read_json(config), "base_model_name_or_path": model})
         write_json(
             result.adapter / "blank.json",
             {

@@ -14,6 +14,7 @@ from identity_kit.errors import BadInput
 from identity_kit.evaluate.held_out import overlaps, training_questions
 from identity_kit.evaluate.probes import load_probes
 from identity_kit.generate.banks import bank_files
+from identity_kit.models.resolve import hf_folder, resolve
 from identity_kit.persona import make_persona
 from identity_kit.resources import resource
 from identity_kit.train import load_recipe
@@ -125,6 +126,8 @@ def test_a_blank_is_made_and_a_run_begins_with_it(
     assert answer["rows"] == 12 and answer["owners"] >= 5
     texts = "\n".join(row.to_line() for row in read_conversations(blank / "data"))
     assert "assistant" in texts and STAND_IN.owner.get("zh") not in texts
+    assert json.loads((blank / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"] == SMALL
+    assert resolve(str(blank)).folder == hf_folder(SMALL)
     stand_in = "\n".join(row.to_line() for row in read_conversations(blank / "stand-in"))
     assert STAND_IN.owner.get("zh") in stand_in
 

@@ -152,8 +152,12 @@ def _from_folder(name: str, path: Path) -> ModelRef:
             )
         return ModelRef(label=name, kind="run", folder=merged, adapter=adapter if adapter.is_dir() else None)
     if (path / "adapter_config.json").is_file():
-        base = json.loads((path / "adapter_config.json").read_text(encoding="utf-8")).get("base_model_name_or_path")
-        folder = Path(base) if base and Path(base).is_dir() else None
+        config = json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))
+        base = config.get("base_model_name_or_path") or ""
+        if base.startswith("embedded:"):  # as in a blank, which is handed on from machine to machine
+            folder: Path | None = hf_folder(base)
+        else:
+            folder = Path(base) if base and Path(base).is_dir() else None
         return ModelRef(label=name, kind="adapter", folder=folder, adapter=path)
     if (path / "config.json").is_file():
         return ModelRef(label=name, kind="hf", folder=path)
