@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
 
     if args.rows < 10:
         raise BadInput(tr("至少 10 行", "at least 10 rows"), where="--rows")
-    settings = settings_for(args.rows, read_mix(args.mix) if args.mix else None, seed=args.seed)
+    settings = settings_for(args.rows, read_mix(args.mix), seed=args.seed)
     recipe = load_recipe(args.recipe, args.set)
     if args.dry_run:
         say(

@@ -192,7 +192,7 @@ def _settings(args: argparse.Namespace, persona: Any) -> GenerateSettings:
         except json.JSONDecodeError:
             fields[key.strip()] = value
     try:
-        mix = read_mix(args.mix) if args.mix else None
+        mix = read_mix(args.mix)
         if args.rows is None and mix is None:
             return GenerateSettings.model_validate(fields)
         usual = GenerateSettings()

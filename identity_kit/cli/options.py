@@ -45,12 +45,14 @@ def add_mix_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) 
     )
 
 
-def read_mix(text: str) -> float:
-    """Other rows to each identity row, from `1:N` or `N`.
+def read_mix(text: str | None) -> float | None:
+    """Other rows to each identity row, from `1:N` or `N`; None where it was not given.
 
     Raises:
         BadInput: it is neither.
     """
+    if not text:
+        return None
     left, _, right = text.partition(":")
     try:
         value = float(right) / float(left) if right else float(left)

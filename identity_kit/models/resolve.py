@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from identity_kit.errors import BadInput, Stopped
-from identity_kit.files import folder_lock, sha256_text
+from identity_kit.files import folder_lock, read_json, sha256_text
 from identity_kit.models.embedded import EMBEDDED, cache_folder, embedded_model, fetch
 from identity_kit.ui import say, tr
 
@@ -152,9 +151,8 @@ def _from_folder(name: str, path: Path) -> ModelRef:
             )
         return ModelRef(label=name, kind="run", folder=merged, adapter=adapter if adapter.is_dir() else None)
     if (path / "adapter_config.json").is_file():
-        config = json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))
-        base = config.get("base_model_name_or_path") or ""
-        if base.startswith("embedded:"):  # as in a blank, which is handed on from machine to machine
+        base = read_json(path / "adapter_config.json").get("base_model_name_or_path") or ""
+        if base.startswith("embedded:"):  # as in a blank or an exported adapter, which other machines get too
             folder: Path | None = hf_folder(base)
         else:
             folder = Path(base) if base and Path(base).is_dir() else None

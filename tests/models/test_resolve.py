@@ -30,6 +30,11 @@ def test_a_folder_a_run_and_an_adapter(tmp_path: Path):
     assert resolve(str(adapter)).folder == plain
     with pytest.raises(BadInput, match="without a merged model"):
         hf_folder(str(adapter))
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "adapter_config.json").write_text("{")
+    with pytest.raises(BadInput, match="not valid JSON"):
+        resolve(str(broken))
     shutil.rmtree(run / "merged")
     shutil.copytree(adapter, run / "adapter")
     trained = resolve(str(run))
