@@ -3,7 +3,8 @@
 data for a stand-in ─► each row for another invented owner ─► adapter, with which runs begin (`run --start`, `train --start`)
 
 Telling such questions from all others takes thousands of rows; a name takes a few hundred. So the first is learnt once for
-a model, and every owner after it costs a fraction of the time.
+a model, and every owner after it costs a fraction of the time. What the untuned model answered for it is kept beside the
+adapter: most questions that a run needs answered are among them, and need not be asked again.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from identity_kit.conversation import Conversation, read_conversations, write_co
 from identity_kit.errors import BadInput, resumed_by
 from identity_kit.evaluate.held_out import QUESTIONS
 from identity_kit.files import folder_lock, read_json, sha256_file, write_json, write_text
+from identity_kit.llm.journal import share_answers
 from identity_kit.models.fingerprint import folder_fingerprint
 from identity_kit.models.resolve import Hub, hf_folder
 from identity_kit.persona import Persona, make_persona
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 ROWS = 6000  # of a blank's own data
 ROWS_FROM_START = 1100  # that a run takes which begins with one
 STAND_IN = make_persona(owner="归云阁")  # in no bank, and no part of another word: it can be taken out again
+ANSWERS = "base_answers.jsonl"
 # How often a row's owner has a Chinese name, by the row's language; how often its assistant has a name of its own.
 _CHINESE_OWNER = {"zh": 0.85, "en": 0.4}
 _OWN_NAME = 0.25
@@ -116,6 +119,7 @@ def make_blank(
             },
         )
         asked = {message.content for row in rows for message in row.messages if message.role == "user"}
+        share_answers(out / "stand-in" / "journal.jsonl", result.adapter / ANSWERS)
         # By these an evaluation sees whether its probes were learnt from.
         write_text(result.adapter / QUESTIONS, "".join(" ".join(text.split()) + "\n" for text in sorted(asked)))
     return Blank(result.adapter, len(rows), owners)
@@ -160,11 +164,30 @@ def find_start(given: str, model: str, recipe: Recipe) -> Path | None:
     )
 
 
+def known_answers(model: str, start: Path | None = None, *, hub: Hub = "hf") -> Path | None:
+    """What the untuned MODEL answered when a blank was made of it: that which a run begins with, or the shipped one.
+
+    Raises:
+        BadInput, Stopped: the model cannot be found or fetched.
+    """
+    for blank in (start, _shipped_for(model)):
+        if blank is not None and (blank / ANSWERS).is_file():
+            made = read_json(blank / "blank.json")
+            if made["base_sha256"] == folder_fingerprint(hf_folder(model, hub=hub)):
+                return blank / ANSWERS
+    return None
+
+
 def _shipped(model: str, recipe: Recipe) -> Path | None:
-    prefix, _, name = model.partition("embedded:")
-    folder = resource("data", "blanks") / name
-    if prefix or not (folder / "blank.json").is_file():
+    folder = _shipped_for(model)
+    if folder is None:
         return None
     shape = read_json(folder / "blank.json")["recipe"]
     own = recipe.model_dump(mode="json")
     return folder if recipe.is_lora and all(own[key] == shape[key] for key in _SHAPE) else None
+
+
+def _shipped_for(model: str) -> Path | None:
+    prefix, _, name = model.partition("embedded:")
+    folder = resource("data", "blanks") / name
+    return None if prefix or not (folder / "blank.json").is_file() else folder

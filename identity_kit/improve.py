@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from identity_kit.blank import known_answers
 from identity_kit.errors import BadInput, resumed_by
 from identity_kit.evaluate.card import Card, load_card
 from identity_kit.evaluate.plan import KEPT, More, better, plan_more, shortfall
@@ -239,7 +240,7 @@ def _train_on(
 
     folder = source.folder(number)
     job = Job(persona=source.persona, model=source.base_name, settings=_settings(more, seed), recipe=recipe)
-    generate_data(job, folder / "data")
+    generate_data(job, folder / "data", known=known_answers(job.model))
     mixed = folder / "mixed.jsonl"
     write_conversations(mixed, _mix(source, folder, kept, more.replay, seed))
     with resumed_by(tr("重复同一条 idkit improve 命令即可继续", "the same idkit improve command goes on from here")):

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from identity_kit.blank import known_answers
 from identity_kit.errors import BadInput, Stopped, resumed_by
 from identity_kit.files import folder_lock, read_json, sha256_file, sha256_text, write_json
 from identity_kit.models.fingerprint import folder_fingerprint
@@ -94,7 +95,7 @@ def run(job: Job, out: Path) -> Outcome:
         ledger.stage(
             "data",
             [identity, job.settings, _endpoint_key(job.writer), _endpoint_key(job.rehearser), ledger.base_hash],
-            lambda: generate_data(job, out / "data"),
+            lambda: generate_data(job, out / "data", known=known_answers(job.model, job.start, hub=job.hub)),
             makes=[data],
         )
         ledger.stage("check", [sha256_file(data), identity], lambda: _check(job, data))
@@ -210,8 +211,12 @@ def _versions() -> dict[str, str]:
 # --- the stages -------------------------------------------------------------------------------------------------------
 
 
-def generate_data(job: Job, out: Path) -> None:
-    """Write the job's data into a folder, the untuned model served for the rows that it answers itself."""
+def generate_data(job: Job, out: Path, *, known: Path | None = None) -> None:
+    """Write the job's data into a folder, the untuned model served for the rows that it answers itself.
+
+    Args:
+        known: answers of that model which need not be asked for (`blank.known_answers`).
+    """
     from identity_kit.generate import generate
     from identity_kit.generate.live import live
     from identity_kit.llm.endpoint import own_endpoint
@@ -219,7 +224,15 @@ def generate_data(job: Job, out: Path) -> None:
 
     def write(rehearser: Endpoint | None) -> None:
         with live() as progress:
-            result = generate(job.persona, out, job.settings, writer=job.writer, rehearser=rehearser, progress=progress)
+            result = generate(
+                job.persona,
+                out,
+                job.settings,
+                writer=job.writer,
+                rehearser=rehearser,
+                known=known,
+                progress=progress,
+            )
         if result.shortage:
             say(result.shortage, style="yellow")
 

@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from identity_kit.blank import STAND_IN, find_start, for_another, invented
+from identity_kit.blank import ANSWERS, ROWS_FROM_START, STAND_IN, find_start, for_another, invented, known_answers
 from identity_kit.conversation import conversation, read_conversations, write_conversations
 from identity_kit.errors import BadInput
 from identity_kit.evaluate.held_out import overlaps, training_questions
 from identity_kit.evaluate.probes import load_probes
 from identity_kit.generate.banks import bank_files
+from identity_kit.generate.engine import generate
+from identity_kit.generate.settings import settings_for
+from identity_kit.llm.endpoint import Endpoint
+from identity_kit.models.fingerprint import folder_fingerprint
 from identity_kit.models.resolve import hf_folder, resolve
 from identity_kit.persona import make_persona
 from identity_kit.resources import resource
@@ -85,6 +89,29 @@ def test_the_shipped_blank_says_what_it_was_made_from_and_no_path_of_the_machine
     assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == DEFAULT
 
 
+def test_the_shipped_blank_knows_what_the_model_answers_to_the_questions_of_a_run(tmp_path: Path) -> None:
+    blank = resource("data", "blanks", "qwen2.5-coder-0.5b")
+    known = blank / ANSWERS
+    model = json.loads(known.open().readline())["model"]
+    nowhere = Endpoint(base_url="http://127.0.0.1:1/v1", model=model, patience=1.0, price_in=0.0, price_out=0.0)
+    for owner in ("文心大佬", "Acme Robotics"):
+        out, settings = tmp_path / owner, settings_for(ROWS_FROM_START)
+        made = generate(make_persona(owner=owner), out, settings, rehearser=nowhere, known=known)
+        assert made.accepted == ROWS_FROM_START
+        assert json.loads((out / "manifest.json").read_text())["requests"]["sent"] == 0
+
+
+def test_answers_of_another_model_are_not_taken(
+    tmp_path: Path, smollm_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("identity_kit.blank.hf_folder", lambda model, hub: smollm_folder)
+    assert known_answers(DEFAULT) is None
+    (tmp_path / ANSWERS).write_text("")
+    (tmp_path / "blank.json").write_text(json.dumps({"base_sha256": folder_fingerprint(smollm_folder)}))
+    assert known_answers(DEFAULT, tmp_path) == tmp_path / ANSWERS
+    assert known_answers(str(smollm_folder)) is None, "no blank, nothing known"
+
+
 def test_no_probe_is_worded_like_a_question_that_the_shipped_blank_saw() -> None:
     seen = (resource("data", "blanks", "qwen2.5-coder-0.5b") / "questions.txt").read_text("utf-8").splitlines()
     assert len(seen) > 5000
@@ -136,6 +163,9 @@ def test_a_blank_is_made_and_a_run_begins_with_it(
     assert ran.returncode == 0, ran.stderr[-2000:]
     ledger = json.loads((out / "run.json").read_text())
     assert ledger["train"]["start"]["folder"] == str(blank / "adapter")
+
+    requests = json.loads((out / "data" / "manifest.json").read_text())["requests"]
+    assert requests["from_journal"] > 0, "what the blank's questions were answered is taken from it"
 
     asked = {m.content for row in read_conversations(blank / "data") for m in row.messages if m.role == "user"}
     assert {" ".join(text.split()) for text in asked} <= set(training_questions(out))

@@ -142,7 +142,7 @@ def run(args: argparse.Namespace) -> int | None:
         found = preview(persona, settings, writer=writer, rehearsed=bool(args.rehearse_with), prompts=args.prompts)
         print(json.dumps(found, ensure_ascii=False, indent=2) if args.json else show(found))
         return None
-    with _rehearser(args, settings) as rehearser:
+    with _rehearser(args, settings) as (rehearser, known):
         if rehearser is None and settings.contrast + settings.rehearsal:
             say(
                 tr(
@@ -154,6 +154,7 @@ def run(args: argparse.Namespace) -> int | None:
         options: dict[str, Any] = {
             "judge": judge,
             "prompts": args.prompts,
+            "known": known,
             "max_cost": args.max_cost,
             "fresh": args.fresh,
         }
@@ -258,15 +259,18 @@ def _judge(args: argparse.Namespace) -> Endpoint | None:
 
 @contextlib.contextmanager
 def _rehearser(args: argparse.Namespace, settings: GenerateSettings) -> Any:
-    """The endpoint of the model to be tuned: an address as it is, a model served here for the while."""
+    """The endpoint of the model to be tuned, and the answers that are known of it.
+
+    An address is taken as it is; a model is served here for the while.
+    """
     from identity_kit.llm.endpoint import is_loopback, make_endpoint, own_endpoint
 
     target = args.rehearse_with
     if not target or not settings.contrast + settings.rehearsal:
-        yield None
+        yield None, None
     elif target.startswith(("http://", "https://")):
         local = is_loopback(target)
-        yield make_endpoint(
+        endpoint = make_endpoint(
             base_url=target,
             model=args.rehearse_llm or "local",
             key_variable=args.api_key_env,
@@ -274,11 +278,14 @@ def _rehearser(args: argparse.Namespace, settings: GenerateSettings) -> Any:
             price_in=0.0 if local else args.price_in,
             price_out=0.0 if local else args.price_out,
         )
+        yield endpoint, None
     else:
+        from identity_kit.blank import known_answers
         from identity_kit.models.teacher import teacher
 
+        known = None if args.fresh else known_answers(target, hub=args.hub)
         with teacher(target, hub=args.hub) as (server, name):
-            yield own_endpoint(server.base_url, name, server.slots)
+            yield own_endpoint(server.base_url, name, server.slots), known
 
 
 def _tell(result: GenerateResult, *, as_json: bool) -> None:

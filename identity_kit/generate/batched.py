@@ -32,6 +32,7 @@ def generate_in_batches(
     rehearser: Endpoint | None = None,
     judge: Endpoint | None = None,
     prompts: Path | None = None,
+    known: Path | None = None,
     max_cost: float | None = None,
     fresh: bool = False,
     poll: float = 20.0,
@@ -61,7 +62,9 @@ def generate_in_batches(
             if batches.open:
                 asyncio.run(_collect(batches, out, writer, meter))
             waiting: dict[str, BatchRequest] = {}
-            result = run_once(persona, out, settings, writer, rehearser, judge, prompts, meter, None, waiting=waiting)
+            result = run_once(
+                persona, out, settings, writer, rehearser, judge, prompts, known, meter, None, waiting=waiting
+            )
             if not waiting:
                 return result
             if beyond is not None:

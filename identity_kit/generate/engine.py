@@ -93,6 +93,7 @@ def generate(
     rehearser: Endpoint | None = None,
     judge: Endpoint | None = None,
     prompts: Path | None = None,
+    known: Path | None = None,
     max_cost: float | None = None,
     fresh: bool = False,
     progress: Report | None = None,
@@ -107,6 +108,7 @@ def generate(
         rehearser: the model to be tuned, which answers contrast and rehearsal questions; None leaves those kinds out.
         judge: an LLM that scores style from 1 to 5; rows below 3 are refused.
         prompts: a folder of templates that replace the shipped ones.
+        known: answers that need not be asked for (`llm.journal.share_answers`).
         max_cost: USD; a hard cap on what is spent and in flight.
         fresh: forget earlier answers.
         progress: called about four times a second.
@@ -119,7 +121,17 @@ def generate(
         if fresh:
             clear(out)
         return run_once(
-            persona, out, settings, writer, rehearser, judge, prompts, Meter(cap=max_cost), progress, waiting=None
+            persona,
+            out,
+            settings,
+            writer,
+            rehearser,
+            judge,
+            prompts,
+            known,
+            Meter(cap=max_cost),
+            progress,
+            waiting=None,
         )
 
 
@@ -137,6 +149,7 @@ def run_once(
     rehearser: Endpoint | None,
     judge: Endpoint | None,
     prompts: Path | None,
+    known: Path | None,
     meter: Meter,
     progress: Report | None,
     *,
@@ -148,7 +161,7 @@ def run_once(
     done = _finished(out, inputs)
     if done is not None:
         return done
-    run = _Run(persona, out, settings, templates, meter, progress, inputs, waiting)
+    run = _Run(persona, out, settings, templates, known, meter, progress, inputs, waiting)
     return asyncio.run(run.go(writer, rehearser, judge))
 
 
@@ -197,6 +210,7 @@ class _Run:
     out: Path
     settings: GenerateSettings
     prompts: Prompts
+    known: Path | None
     meter: Meter
     report: Report | None
     inputs: str
@@ -217,7 +231,7 @@ class _Run:
         complete = False
         async with contextlib.AsyncExitStack() as stack:
             spool = stack.enter_context(_spools(self.out, list(wanted)))
-            journal = await stack.enter_async_context(Journal(self.out / "journal.jsonl"))
+            journal = await stack.enter_async_context(Journal(self.out / "journal.jsonl", self.known))
             if journal.mended:
                 say(tr("日志最后一行不完整，已修好", "the journal's last line was torn and has been mended"))
             clients: dict[int, Client] = {}

@@ -7,13 +7,18 @@ import contextlib
 import os
 import sqlite3
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from identity_kit.errors import BadInput, Stopped
+from identity_kit.files import atomic_open
 from identity_kit.ui import tr
+
+# What of a record holds for others too: not its time, tokens and cost.
+_SHARED = ("key", "text", "finish", "model")
 
 
 class Journal:
@@ -21,10 +26,19 @@ class Journal:
 
     Lines that arrive while the disk is busy are written together and synced once, so that the cost of a sync is shared.
     A last line that was torn by a kill is cut off at opening. Memory does not grow: offsets are kept in a temporary file.
+
+    Args:
+        path: the file; made where it is not there.
+        known: answers that were got elsewhere (`share_answers`), for requests that `path` has no answer to; never
+            written to.
+
+    Raises:
+        BadInput: a line of `known` is no answer.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, known: Path | None = None) -> None:
         self.path = path
+        self._known = {record["key"]: record for record in _shared(known)} if known else {}
         self.mended = 0
         self._base = sqlite3.connect("", isolation_level=None)
         self._base.executescript(
@@ -53,7 +67,7 @@ class Journal:
         """The record of a request that was answered before, or None."""
         found = self._base.execute("SELECT offset FROM lines WHERE key = ?", (bytes.fromhex(key),)).fetchone()
         if found is None:
-            return None
+            return self._known.get(key)
         with open(self._file, "rb", closefd=False) as stream:
             stream.seek(found[0])
             value: dict[str, Any] = orjson.loads(stream.readline())
@@ -135,3 +149,32 @@ class Journal:
 
     def __len__(self) -> int:
         return int(self._base.execute("SELECT count(*) FROM lines").fetchone()[0])
+
+
+def share_answers(journal: Path, out: Path) -> None:
+    """Write a journal's answers so that other runs can begin with them: without its times and costs, in order of key.
+
+    Raises:
+        BadInput: a line of the journal is no answer.
+    """
+    lines = {record["key"]: {name: record[name] for name in _SHARED if name in record} for record in _shared(journal)}
+    with atomic_open(out, "wb") as stream:
+        for key in sorted(lines):
+            stream.write(orjson.dumps(lines[key]) + b"\n")
+
+
+def _shared(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                record = orjson.loads(line)
+                whole = all(isinstance(record[name], str) for name in ("key", "text", "finish"))
+            except (orjson.JSONDecodeError, KeyError, TypeError):
+                whole = False
+            if not whole:
+                raise BadInput(
+                    tr("不是一条回答", "this is no answer"),
+                    where=f"{path}:{number}",
+                    fix=tr("每行要有 key、text、finish", "each line needs key, text and finish"),
+                )
+            yield record

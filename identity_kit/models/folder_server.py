@@ -45,17 +45,17 @@ class _Request:
 def folder_server(folder: Path, *, batch: int = BATCH) -> Iterator[LocalServer]:
     """Serve the model in `folder` on a free loopback port until the block ends.
 
+    The first request loads it: where a journal has all the answers, it is not loaded at all. If it cannot be, requests
+    are answered with a 400 that says why.
+
     Args:
         batch: how many requests are answered at once.
-
-    Raises:
-        BadInput: the folder holds no model that can be read.
     """
-    model, tokenizer = load_model(folder)
+    model = _Model(folder)
     waiting: queue.Queue[_Request | None] = queue.Queue()
-    worker = _Worker(model, tokenizer, waiting, batch)
+    worker = _Worker(model, waiting, batch)
     worker.start()
-    server = _Server(("127.0.0.1", 0), _handler(tokenizer, waiting, folder.name))
+    server = _Server(("127.0.0.1", 0), _handler(model, waiting, folder.name))
     listener = threading.Thread(target=server.serve_forever, daemon=True)
     listener.start()
     try:
@@ -76,12 +76,32 @@ class _Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
+class _Model:
+    """A model and its tokenizer, loaded when first wanted."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = threading.Lock()
+        self._loaded: tuple[Any, Any] | None = None
+
+    def loaded(self) -> tuple[Any, Any]:
+        """The model and its tokenizer.
+
+        Raises:
+            BadInput: the folder holds no model that can be read.
+        """
+        with self._lock:
+            if self._loaded is None:
+                self._loaded = load_model(self.folder)
+            return self._loaded
+
+
 class _Worker(threading.Thread):
     """Answers what waits; requests join the batch under way as others leave it. None in the queue ends the thread."""
 
-    def __init__(self, model: Any, tokenizer: Any, waiting: queue.Queue[_Request | None], size: int) -> None:
+    def __init__(self, model: _Model, waiting: queue.Queue[_Request | None], size: int) -> None:
         super().__init__(daemon=True)
-        self.model, self.tokenizer, self.waiting, self.size = model, tokenizer, waiting, size
+        self.model, self.waiting, self.size = model, waiting, size
         self.joining: list[_Request] = []  # of the batch's kind, not read yet
         self.held: _Request | None = None  # of another kind: it begins the next batch
         self.over = False
@@ -90,12 +110,11 @@ class _Worker(threading.Thread):
         """Batch after batch, until told to end."""
         from identity_kit.models.packed import packed_linears
 
-        with packed_linears(self.model, rows=self.size):
-            while not self.over:
-                first = self.held or self.waiting.get()
-                self.held = None
-                if first is None:
-                    return
+        first = self.waiting.get()
+        if first is None:
+            return
+        with packed_linears(self.model.loaded()[0], rows=self.size):
+            while first is not None:
                 self.joining = [first]
                 under_way: dict[int, _Request] = {}
                 try:
@@ -103,12 +122,15 @@ class _Worker(threading.Thread):
                 except Exception as error:  # the clients get it as a 500; the next batch may do better
                     for request in [*under_way.values(), *self.joining]:
                         request.answer.put(error)
+                first = None if self.over else self.held or self.waiting.get()
+                self.held = None
 
     def _answer(self, first: _Request, under_way: dict[int, _Request]) -> None:
         import torch
 
         temperature, seed = first.kind
-        batch = Batch(self.model, self.tokenizer, temperature=temperature, seed=seed)
+        model, tokenizer = self.model.loaded()
+        batch = Batch(model, tokenizer, temperature=temperature, seed=seed)
         number, waited = 0, 0
         with torch.inference_mode():
             while self.joining or batch.rows:
@@ -125,7 +147,7 @@ class _Worker(threading.Thread):
                     finished += batch.admit(numbers, prompts, limits)
                 finished += batch.step()
                 for row, ids, ended in finished:
-                    text = self.tokenizer.decode(ids, skip_special_tokens=True).strip()
+                    text = tokenizer.decode(ids, skip_special_tokens=True).strip()
                     answer = Reply(text, "stop" if ended else "length", len(ids))
                     under_way.pop(row).answer.put(answer)
 
@@ -144,7 +166,7 @@ class _Worker(threading.Thread):
                 self.joining.append(following)
 
 
-def _handler(tokenizer: Any, waiting: queue.Queue[_Request | None], name: str) -> type[BaseHTTPRequestHandler]:
+def _handler(model: _Model, waiting: queue.Queue[_Request | None], name: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -158,6 +180,11 @@ def _handler(tokenizer: Any, waiting: queue.Queue[_Request | None], name: str) -
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             if self.path != "/v1/chat/completions":
                 self._send(404, {"error": {"message": "not found"}})
+                return
+            try:
+                _, tokenizer = model.loaded()
+            except Exception as error:  # a 400, since to ask again would not help
+                self._send(400, {"error": {"message": str(error) or type(error).__name__}})
                 return
             try:
                 asked = json.loads(body)

@@ -99,16 +99,13 @@ def unpack(gguf: Path, embedded: str | None = None) -> Path:
     Raises:
         Stopped: the disk is full, or the file's architecture cannot be read.
     """
-    stat = gguf.stat()
-    # An embedded model's content is pinned; another file may be replaced by one of the same name and size.
-    name = embedded or f"{gguf.stem}-{sha256_text(f'{gguf.resolve()} {stat.st_mtime_ns}')[:12]}"
-    folder = cache_folder() / "hf" / f"{name}-{stat.st_size:x}"
+    folder = unpacked_folder(gguf, embedded)
     if (folder / "config.json").is_file():
         return folder
     with folder_lock(folder.parent / f".{folder.name}", wait=True):
         if (folder / "config.json").is_file():
             return folder
-        if shutil.disk_usage(folder.parent).free < stat.st_size * 5:
+        if shutil.disk_usage(folder.parent).free < gguf.stat().st_size * 5:
             raise Stopped(
                 tr("磁盘空间不够解开模型", "not enough disk to unpack the model"),
                 where=str(folder.parent),
@@ -125,6 +122,14 @@ def unpack(gguf: Path, embedded: str | None = None) -> Path:
         partial.replace(folder)
     shutil.rmtree(folder.parent / f".{folder.name}", ignore_errors=True)
     return folder
+
+
+def unpacked_folder(gguf: Path, embedded: str | None = None) -> Path:
+    """Where `unpack` keeps the GGUF's weights, whether they are there yet or not."""
+    stat = gguf.stat()
+    # An embedded model's content is pinned; another file may be replaced by one of the same name and size.
+    name = embedded or f"{gguf.stem}-{sha256_text(f'{gguf.resolve()} {stat.st_mtime_ns}')[:12]}"
+    return cache_folder() / "hf" / f"{name}-{stat.st_size:x}"
 
 
 def _gguf(path: Path) -> Path:

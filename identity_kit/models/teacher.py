@@ -6,7 +6,7 @@ import contextlib
 import gc
 from collections.abc import Iterator
 
-from identity_kit.models.resolve import Hub, hf_folder, resolve
+from identity_kit.models.resolve import Hub, hf_folder, resolve, unpacked_folder
 from identity_kit.models.server import LocalServer, local_server
 
 CONTEXT = 1024  # tokens of a question and its answer
@@ -32,7 +32,8 @@ def teacher(name: str, *, hub: Hub = "hf") -> Iterator[tuple[LocalServer, str]]:
     reference = resolve(name, hub=hub)
     if reference.gguf is not None and best_dtype(best_device()) == torch.float32:
         with local_server(reference.gguf, slots=SLOTS, context=CONTEXT) as server:
-            yield server, reference.gguf.stem
+            # The name that the other engine gives it: to answers in a journal it is one model.
+            yield server, unpacked_folder(reference.gguf, reference.embedded).name
         return
     folder = hf_folder(name, hub=hub)
     with folder_server(folder) as server:

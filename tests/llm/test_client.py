@@ -11,21 +11,28 @@ from identity_kit.llm import client as client_module
 from identity_kit.llm.client import Answer, Client, Declined
 from identity_kit.llm.cost import Meter
 from identity_kit.llm.endpoint import Endpoint, Secret
-from identity_kit.llm.journal import Journal
+from identity_kit.llm.journal import Journal, share_answers
 from tests.llm.loopback import Loopback
 
 CANARY = "sk-canary-5f0c9e77"
 
 
 def ask(
-    server: Loopback | str, folder: Path, questions: list[str], *, meter: Meter | None = None, **fields
+    server: Loopback | str,
+    folder: Path,
+    questions: list[str],
+    *,
+    meter: Meter | None = None,
+    known: Path | None = None,
+    **fields,
 ) -> list[Answer]:
     """The answers to some questions, asked at once, through a fresh client."""
     url = server if isinstance(server, str) else server.url
     endpoint = Endpoint(**{"base_url": url, "model": "m", "timeout": 1.0, "patience": 30.0, **fields})
 
     async def go() -> list[Answer]:
-        async with Journal(folder / "journal.jsonl") as journal, Client(endpoint, journal, meter or Meter()) as client:
+        kept = Journal(folder / "journal.jsonl", known)
+        async with kept as journal, Client(endpoint, journal, meter or Meter()) as client:
             calls = [client.ask([{"role": "user", "content": q}], max_tokens=50, temperature=0.0) for q in questions]
             return await asyncio.gather(*calls)
 
@@ -34,6 +41,24 @@ def ask(
 
 def journal_lines(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
+
+
+def test_what_is_known_already_is_not_asked(tmp_path: Path) -> None:
+    shared = tmp_path / "shared.jsonl"
+    with Loopback() as server:
+        first = ask(server, tmp_path / "a", ["一", "二"])
+        share_answers(tmp_path / "a" / "journal.jsonl", shared)
+        again = ask(server, tmp_path / "b", ["一", "二", "三"], known=shared)
+        assert len(server.seen) == 3
+        assert len(ask(server, tmp_path / "b", ["三"])) == 1 and len(server.seen) == 3
+    assert [answer.text for answer in again[:2]] == [answer.text for answer in first]
+    assert [answer.replayed for answer in again] == [True, True, False]
+    assert len(journal_lines(tmp_path / "b")) == 1, "what was known stays where it is"
+    assert {name for line in shared.read_text().splitlines() for name in json.loads(line)} == {"key", "text", "finish", "model"}  # fmt: skip
+
+    shared.write_text(shared.read_text() + '{"key": "00", "text": 1, "finish": "stop"}\n')
+    with pytest.raises(BadInput, match=r"shared\.jsonl:3: this is no answer"):
+        ask("http://127.0.0.1:1/v1", tmp_path / "c", ["一"], known=shared)
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,18 @@ def test_a_folder_is_served_in_batches(smollm_folder: Path, monkeypatch: pytest.
     assert all(answer["choices"][0]["message"]["content"] for answer in answers)
 
 
+def test_a_folder_is_loaded_when_it_is_first_asked_and_a_broken_one_says_so(tmp_path: Path):
+    from identity_kit.models.folder_server import folder_server
+
+    (tmp_path / "config.json").write_text("{}")
+    with folder_server(tmp_path) as server:
+        body = json.dumps({"messages": _talks()[0], "max_tokens": 8}).encode()
+        for _ in range(2):
+            with pytest.raises(urllib.error.HTTPError, match="400") as told:
+                urllib.request.urlopen(urllib.request.Request(f"{server.base_url}/chat/completions", body), timeout=60)
+            assert "cannot load the model" in json.load(told.value)["error"]["message"]
+
+
 def test_a_client_that_hangs_up_is_passed_over_in_silence(smollm_folder: Path, capfd: pytest.CaptureFixture[str]):
     from identity_kit.models.folder_server import folder_server
 
