@@ -23,6 +23,7 @@ from identity_kit.errors import BadInput, resumed_by
 from identity_kit.evaluate.held_out import QUESTIONS
 from identity_kit.files import folder_lock, read_json, sha256_file, write_json, write_text
 from identity_kit.llm.journal import share_answers
+from identity_kit.models.embedded import EMBEDDED
 from identity_kit.models.fingerprint import folder_fingerprint
 from identity_kit.models.resolve import Hub, hf_folder
 from identity_kit.persona import Persona, make_persona
@@ -188,6 +189,8 @@ def _shipped(model: str, recipe: Recipe) -> Path | None:
 
 
 def _shipped_for(model: str) -> Path | None:
-    prefix, _, name = model.partition("embedded:")
+    name = model.removeprefix("embedded:")
+    if name not in {embedded.name for embedded in EMBEDDED} or Path(model).is_dir():
+        return None
     folder = resource("data", "blanks") / name
-    return None if prefix or not (folder / "blank.json").is_file() else folder
+    return folder if (folder / "blank.json").is_file() else None

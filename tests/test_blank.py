@@ -77,6 +77,7 @@ def test_the_embedded_model_has_a_blank_for_the_shape_of_its_recipe_and_no_other
     assert find_start("auto", DEFAULT, load_recipe("cpu-0.5b", ["method=qlora"])) == shipped
     for override in ("rank=8", "alpha=16", "last_layers=12", "method=full"):
         assert find_start("auto", DEFAULT, load_recipe("cpu-0.5b", [override])) is None, override
+    assert find_start("auto", DEFAULT.removeprefix("embedded:"), load_recipe("cpu-0.5b")) == shipped
     assert find_start("auto", SMALL, load_recipe("cpu-0.5b")) is None
     assert find_start("auto", "./qwen2.5-coder-0.5b", load_recipe("cpu-0.5b")) is None
     assert find_start("none", DEFAULT, load_recipe("cpu-0.5b")) is None
@@ -101,6 +102,7 @@ def test_the_shipped_blank_knows_what_the_model_answers_to_the_questions_of_a_ru
         assert json.loads((out / "manifest.json").read_text())["requests"]["sent"] == 0
 
 
+@pytest.mark.model
 def test_answers_of_another_model_are_not_taken(
     tmp_path: Path, smollm_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
