@@ -119,8 +119,8 @@ def make_blank(
                 "recipe": recipe.model_dump(mode="json"),
             },
         )
-        asked = {message.content for row in rows for message in row.messages if message.role == "user"}
         share_answers(out / "stand-in" / "journal.jsonl", result.adapter / ANSWERS)
+        asked = {message.content for row in rows for message in row.messages if message.role == "user"}
         # By these an evaluation sees whether its probes were learnt from.
         write_text(result.adapter / QUESTIONS, "".join(" ".join(text.split()) + "\n" for text in sorted(asked)))
     return Blank(result.adapter, len(rows), owners)

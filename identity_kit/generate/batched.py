@@ -63,7 +63,16 @@ def generate_in_batches(
                 asyncio.run(_collect(batches, out, writer, meter))
             waiting: dict[str, BatchRequest] = {}
             result = run_once(
-                persona, out, settings, writer, rehearser, judge, prompts, known, meter, None, waiting=waiting
+                persona,
+                out,
+                settings,
+                writer,
+                rehearser,
+                judge,
+                prompts=prompts,
+                known=known,
+                meter=meter,
+                waiting=waiting,
             )
             if not waiting:
                 return result

@@ -127,11 +127,10 @@ def generate(
             writer,
             rehearser,
             judge,
-            prompts,
-            known,
-            Meter(cap=max_cost),
-            progress,
-            waiting=None,
+            prompts=prompts,
+            known=known,
+            meter=Meter(cap=max_cost),
+            progress=progress,
         )
 
 
@@ -148,12 +147,12 @@ def run_once(
     writer: Endpoint | None,
     rehearser: Endpoint | None,
     judge: Endpoint | None,
+    *,
     prompts: Path | None,
     known: Path | None,
     meter: Meter,
-    progress: Report | None,
-    *,
-    waiting: dict[str, BatchRequest] | None,
+    progress: Report | None = None,
+    waiting: dict[str, BatchRequest] | None = None,
 ) -> GenerateResult:
     """One pass over the plan. With `waiting`, what the writer has not answered yet is put there instead of asked."""
     templates = Prompts(prompts)

@@ -19,6 +19,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
+from identity_kit.errors import IdkitError
 from identity_kit.models.decode import REFILL, Batch, Reply, load_model, prompt_ids
 from identity_kit.models.server import LocalServer
 
@@ -46,10 +47,13 @@ def folder_server(folder: Path, *, batch: int = BATCH) -> Iterator[LocalServer]:
     """Serve the model in `folder` on a free loopback port until the block ends.
 
     The first request loads it: where a journal has all the answers, it is not loaded at all. If it cannot be, requests
-    are answered with a 400 that says why.
+    are answered with a 400 that says why, and the block's failure over that is told as what it is.
 
     Args:
         batch: how many requests are answered at once.
+
+    Raises:
+        BadInput: the folder holds no model that can be read.
     """
     model = _Model(folder)
     waiting: queue.Queue[_Request | None] = queue.Queue()
@@ -60,6 +64,8 @@ def folder_server(folder: Path, *, batch: int = BATCH) -> Iterator[LocalServer]:
     listener.start()
     try:
         yield LocalServer(base_url=f"http://127.0.0.1:{server.server_port}/v1", slots=batch, pid=0)
+    except IdkitError as error:
+        raise model.failed or error from None
     finally:
         server.shutdown()
         server.server_close()
@@ -77,10 +83,11 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Model:
-    """A model and its tokenizer, loaded when first wanted."""
+    """A model and its tokenizer, loaded when first wanted; what cannot be loaded is tried once."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.failed: Exception | None = None
         self._lock = threading.Lock()
         self._loaded: tuple[Any, Any] | None = None
 
@@ -91,8 +98,14 @@ class _Model:
             BadInput: the folder holds no model that can be read.
         """
         with self._lock:
+            if self.failed is not None:
+                raise self.failed
             if self._loaded is None:
-                self._loaded = load_model(self.folder)
+                try:
+                    self._loaded = load_model(self.folder)
+                except Exception as error:
+                    self.failed = error
+                    raise
             return self._loaded
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -11,6 +12,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -171,6 +173,19 @@ def test_a_folder_is_loaded_when_it_is_first_asked_and_a_broken_one_says_so(tmp_
             with pytest.raises(urllib.error.HTTPError, match="400") as told:
                 urllib.request.urlopen(urllib.request.Request(f"{server.base_url}/chat/completions", body), timeout=60)
             assert "cannot load the model" in json.load(told.value)["error"]["message"]
+
+
+@pytest.mark.parametrize("broken", ["config.json", "model.safetensors"])
+def test_data_that_a_broken_model_should_answer_is_told_by_its_folder(
+    smollm_folder: Path, tmp_path: Path, idkit: Callable[..., subprocess.CompletedProcess[str]], broken: str
+):
+    folder = shutil.copytree(smollm_folder, tmp_path / "base")
+    (folder / broken).write_text("{}")
+    options = ("--lang", "en", "-n", "40", "--rehearse-with", folder, "-o", tmp_path / "out")
+    told = idkit("--ui", "en", "generate", "--owner", "Acme", *options)
+    assert told.returncode == 2
+    assert told.stderr.strip().splitlines()[-1].startswith(f"error: {folder}: cannot load the model: ")
+    assert "127.0.0.1" not in told.stderr and "Traceback" not in told.stderr
 
 
 def test_a_client_that_hangs_up_is_passed_over_in_silence(smollm_folder: Path, capfd: pytest.CaptureFixture[str]):
