@@ -20,7 +20,7 @@ import yaml
 
 from identity_kit.conversation import Conversation, read_conversations, write_conversations
 from identity_kit.errors import BadInput, resumed_by
-from identity_kit.evaluate.held_out import QUESTIONS
+from identity_kit.evaluate.held_out import QUESTIONS, training_questions
 from identity_kit.files import folder_lock, read_json, sha256_file, write_json, write_text
 from identity_kit.llm.journal import share_answers
 from identity_kit.models.embedded import EMBEDDED
@@ -85,9 +85,19 @@ def for_another(row: Conversation, persona: Persona) -> Conversation:
 
 
 def make_blank(
-    model: str, out: Path, settings: GenerateSettings, recipe: Recipe, *, hub: Hub = "hf", seed: int = 0
+    model: str,
+    out: Path,
+    settings: GenerateSettings,
+    recipe: Recipe,
+    *,
+    hub: Hub = "hf",
+    seed: int = 0,
+    start: Path | None = None,
 ) -> Blank:
     """Write the data, train, and leave the adapter in OUT/adapter. Killed, the same call goes on.
+
+    Args:
+        start: the adapter of a blank to go on from; its answers and its list of questions go over to the new one.
 
     Raises:
         BadInput, Stopped: from the stage that could not be done; the message says how to go on.
@@ -98,13 +108,14 @@ def make_blank(
     base = hf_folder(model, hub=hub)
     with folder_lock(out):
         job = Job(persona=STAND_IN, model=model, settings=settings, recipe=recipe, hub=hub)
-        generate_data(job, out / "stand-in")
+        known = known_answers(model, start, hub=hub)
+        generate_data(job, out / "stand-in", known=known)
         rows, owners = _for_others(read_conversations(out / "stand-in"), seed)
         data = out / "data" / "conversations.jsonl"
         write_conversations(data, rows)
         say(tr(f"{len(rows)} 行，{owners} 个虚构的归属者", f"{len(rows)} rows, {owners} invented owners"))
         with resumed_by(tr("重复同一条 idkit blank 命令即可继续", "the same idkit blank command goes on from here")):
-            result = train(data, base, out, recipe, resume=True)
+            result = train(data, base, out, recipe, resume=True, start=start)
         if not Path(model).is_dir():  # others begin with it too: the model's name, not where this machine keeps it
             config = result.adapter / "adapter_config.json"
             write_json(config, {**read_json(config), "base_model_name_or_path": model})
@@ -114,15 +125,17 @@ def make_blank(
                 "base": model,
                 "base_sha256": folder_fingerprint(base),
                 "data_sha256": sha256_file(data),
+                "start_sha256": sha256_file(start / "adapter_model.safetensors") if start else None,
                 "rows": len(rows),
                 "owners": owners,
                 "recipe": recipe.model_dump(mode="json"),
             },
         )
-        share_answers(out / "stand-in" / "journal.jsonl", result.adapter / ANSWERS)
-        asked = {message.content for row in rows for message in row.messages if message.role == "user"}
+        journal = out / "stand-in" / "journal.jsonl"
+        share_answers([known, journal] if known else [journal], result.adapter / ANSWERS)
         # By these an evaluation sees whether its probes were learnt from.
-        write_text(result.adapter / QUESTIONS, "".join(" ".join(text.split()) + "\n" for text in sorted(asked)))
+        asked = {" ".join(text.split()) for text in training_questions(out)}
+        write_text(result.adapter / QUESTIONS, "".join(text + "\n" for text in sorted(asked)))
     return Blank(result.adapter, len(rows), owners)
 
 

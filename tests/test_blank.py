@@ -179,6 +179,15 @@ def test_a_blank_is_made_and_a_run_begins_with_it(
     learnt = [key for key in before if "lora_B" in key and before[key].any()]
     assert learnt and all((after[key] - before[key]).float().abs().max() < 2e-3 for key in learnt)
 
+    second = tmp_path / "second"
+    on = idkit("--ui", "en", "blank", *few, "--seed", "1", "--start", blank, "-o", second)
+    assert on.returncode == 0, on.stderr[-2000:]
+    of_first = json.loads((out / "run.json").read_text())["train"]["start"]["sha256"]
+    assert json.loads((second / "adapter" / "blank.json").read_text())["start_sha256"] == of_first
+    for name in ("questions.txt", ANSWERS):  # what the first was asked and answered, and more
+        first_lines, lines = ((folder / "adapter" / name).read_text().splitlines() for folder in (blank, second))
+        assert set(first_lines) < set(lines), name
+
     other = idkit(
         "--ui", "en", "train", "--data", blank / "data", "--model", SMALL, "-o", tmp_path / "t",
         "--set", "max_steps=1", "--set", "alpha=8", "--start", blank,

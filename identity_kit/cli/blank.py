@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from identity_kit.cli.options import add_hub_argument, add_mix_argument, read_mix
+from identity_kit.cli.options import add_hub_argument, add_mix_argument, add_start_argument, read_mix
 from identity_kit.errors import BadInput
 from identity_kit.ui import say, tr
 
@@ -17,6 +17,7 @@ SUMMARY = (
 EXAMPLES = (
     "idkit blank --model ./Qwen3-4B -o blank-qwen3-4b --recipe qwen3-4b-8gb",
     "idkit run --owner 文心大佬 --model ./Qwen3-4B --recipe qwen3-4b-8gb --start blank-qwen3-4b -n 500",
+    "idkit blank --model ./Qwen3-4B -o blank-2 --recipe qwen3-4b-8gb --start blank-qwen3-4b --seed 1",
 )
 
 
@@ -48,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=tr(f"要多少行数据（默认 {ROWS}；越多越准）", f"rows of data ({ROWS}; more are better)"),
     )
     add_mix_argument(parser)
+    add_start_argument(parser, default="none")
     parser.add_argument("--seed", type=int, default=0, help=tr("数据与名字的种子", "seed of the data and the names"))
     parser.add_argument("-o", "--output", metavar="DIR", type=Path, required=True, help=tr("输出目录", "the folder"))
     parser.add_argument(
@@ -57,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from identity_kit.blank import make_blank
+    from identity_kit.blank import find_start, make_blank
     from identity_kit.generate.settings import settings_for
     from identity_kit.train import load_recipe
 
@@ -65,7 +67,9 @@ def run(args: argparse.Namespace) -> None:
         raise BadInput(tr("至少 10 行", "at least 10 rows"), where="--rows")
     settings = settings_for(args.rows, read_mix(args.mix), seed=args.seed)
     recipe = load_recipe(args.recipe, args.set)
+    start = find_start(args.start, args.model, recipe)
     if args.dry_run:
+        say(tr(f"起点：{start or '模型本身'}", f"start: {start or 'the model itself'}"))
         say(
             tr(
                 f"{args.rows} 行，每行一个虚构的归属者；训练 {args.model}（{recipe.method}，秩 {recipe.rank}）；"
@@ -75,7 +79,7 @@ def run(args: argparse.Namespace) -> None:
             )
         )
         return
-    blank = make_blank(args.model, args.output, settings, recipe, hub=args.hub, seed=args.seed)
+    blank = make_blank(args.model, args.output, settings, recipe, hub=args.hub, seed=args.seed, start=start)
     if args.json:
         print(json.dumps({"adapter": str(blank.adapter), "rows": blank.rows, "owners": blank.owners}))
     else:

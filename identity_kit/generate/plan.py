@@ -392,7 +392,7 @@ def _names(persona: Persona, language: TextLanguage) -> dict[str, str]:
 
 
 def _others(persona: Persona) -> tuple[Vendor, ...]:
-    """The vendors that may be pushed: those whose names have nothing in common with the persona's."""
+    """The vendors that may be pushed: those that could not be the persona's own firm or model."""
     return _vendors_without(_own(persona))
 
 
@@ -402,10 +402,17 @@ def _own(persona: Persona) -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=8)
 def _vendors_without(own: tuple[str, ...]) -> tuple[Vendor, ...]:
+    """Without those whose firm or model one of the names in `own` may stand for.
+
+    A model whose longer name holds one of them is another one: 文心 is not 文心一言, and has to say so.
+    """
 
     def clashes(vendor: Vendor) -> bool:
-        names = [normalise(text) for text in (vendor.name, vendor.zh, *vendor.models, *vendor.aliases) if text]
-        return any(mine in theirs or theirs in mine for mine in own for theirs in names if len(theirs) > 1)
+        firms = [normalise(text) for text in (vendor.name, vendor.zh, *vendor.aliases) if text]
+        models = [normalise(text) for text in vendor.models]
+        return any(mine in firm for mine in own for firm in firms) or any(
+            theirs in mine for mine in own for theirs in (*firms, *models) if len(theirs) > 1
+        )
 
     return tuple(vendor for vendor in vendor_names() if vendor.models and not clashes(vendor))
 

@@ -7,7 +7,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -151,13 +151,14 @@ class Journal:
         return int(self._base.execute("SELECT count(*) FROM lines").fetchone()[0])
 
 
-def share_answers(journal: Path, out: Path) -> None:
-    """Write a journal's answers so that other runs can begin with them: without its times and costs, in order of key.
+def share_answers(journals: Sequence[Path], out: Path) -> None:
+    """Write the answers of journals so that other runs can begin with them: without times and costs, in order of key.
 
     Raises:
-        BadInput: a line of the journal is no answer.
+        BadInput: a line of a journal is no answer.
     """
-    lines = {record["key"]: {name: record[name] for name in _SHARED if name in record} for record in _shared(journal)}
+    records = (record for journal in journals for record in _shared(journal))
+    lines = {record["key"]: {name: record[name] for name in _SHARED if name in record} for record in records}
     with atomic_open(out, "wb") as stream:
         for key in sorted(lines):
             stream.write(orjson.dumps(lines[key]) + b"\n")

@@ -177,5 +177,9 @@ def test_models_whose_names_begin_as_the_personas_does_are_pushed_more_often() -
         models = [ask.push.model for row in rows for ask in row.asks if ask.push.model]
         return Counter(model.startswith("文心") for model in models)
 
-    alike, other = pushed("文心大佬"), pushed("Acme")
-    assert 0.1 < alike[True] / alike.total() < 0.3 and other[True] / other.total() < 0.06
+    other, own = pushed("Acme"), pushed("百度")
+    for owner in ("文心大佬", "文心"):  # the second stands in the model's name, and is not its vendor
+        alike = pushed(owner)
+        assert 0.1 < alike[True] / alike.total() < 0.3, owner
+    assert other[True] / other.total() < 0.06
+    assert own[True] == 0, "a firm is not made to disown its model"

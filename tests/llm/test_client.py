@@ -47,7 +47,7 @@ def test_what_is_known_already_is_not_asked(tmp_path: Path) -> None:
     shared = tmp_path / "shared.jsonl"
     with Loopback() as server:
         first = ask(server, tmp_path / "a", ["一", "二"])
-        share_answers(tmp_path / "a" / "journal.jsonl", shared)
+        share_answers([tmp_path / "a" / "journal.jsonl"], shared)
         again = ask(server, tmp_path / "b", ["一", "二", "三"], known=shared)
         assert len(server.seen) == 3
         assert len(ask(server, tmp_path / "b", ["三"])) == 1 and len(server.seen) == 3
