@@ -17,12 +17,13 @@ from identity_kit.blank import known_answers
 from identity_kit.errors import BadInput, resumed_by
 from identity_kit.evaluate.card import Card, load_card
 from identity_kit.evaluate.plan import KEPT, More, better, plan_more, shortfall
-from identity_kit.files import folder_lock, read_json, write_json, write_text
+from identity_kit.files import folder_lock, read_json, sha256_file, write_json, write_text
 from identity_kit.persona import Persona, load_persona
 from identity_kit.ui import say, tr
 
 if TYPE_CHECKING:
     from identity_kit.generate.settings import GenerateSettings
+    from identity_kit.models.resolve import Hub
     from identity_kit.train.recipe import Recipe
 
 # Rounds in a row without a gain after which nothing more is expected.
@@ -69,6 +70,7 @@ class _Source:
     base_name: str
     base: Path
     recipe: Recipe
+    hub: Hub = "hf"
 
     @property
     def home(self) -> Path:
@@ -109,9 +111,9 @@ def improve(
     recipe = source.recipe.model_copy(
         update={"epochs": epochs, "learning_rate": learning_rate or source.recipe.learning_rate / 2, "init": "default"}
     )
-    started = time.monotonic()
     with folder_lock(run / ".improve"):
         rounds, best = _resume(source, targets)
+        started = time.monotonic() - sum(one.seconds for one in rounds)
         best_card = load_card(source.folder(best))
         while True:
             more = plan_more(best_card, targets)
@@ -130,16 +132,18 @@ def improve(
             if kept:
                 best, best_card = number, card
             _save(source, rounds, best)
-        final = _finish(source, best)
+        final = _finish(source, best, targets)
         _save(source, rounds, best, ended)
         write_text(source.home / "improve.md", markdown_table(rounds, best, ended))
         return Improvement(tuple(rounds), ended, best, final)
 
 
-def _source(run: Path) -> _Source:
-    from identity_kit.models.resolve import hf_folder
-    from identity_kit.train import make_recipe
+def check_run(run: Path) -> dict[str, Any]:
+    """The run.json of a finished LoRA run.
 
+    Raises:
+        BadInput: the folder is no run, or one that is not finished.
+    """
     if not (run / "run.json").is_file():
         raise BadInput(
             tr("这不是运行目录（没有 run.json）", "this is no run folder (no run.json)"),
@@ -159,21 +163,33 @@ def _source(run: Path) -> _Source:
             where=str(run),
             fix=tr("重复 idkit run 那条命令", "repeat its idkit run command"),
         )
+    return content
+
+
+def _source(run: Path) -> _Source:
+    from identity_kit.models.resolve import hf_folder
+    from identity_kit.train import make_recipe
+
+    content = check_run(run)
+    name, hub = content["base"]["name"], content["base"].get("hub", "hf")
     base = Path(content["base"]["folder"])
     return _Source(
         run=run,
         persona=load_persona(run / "persona.yaml"),
-        base_name=content["base"]["name"],
-        base=base if (base / "config.json").is_file() else hf_folder(content["base"]["name"]),
+        base_name=name,
+        base=base if (base / "config.json").is_file() else hf_folder(name, hub=hub),
+        hub=hub,
         recipe=make_recipe(**content["train"]["recipe"]).going_on,
     )
 
 
 def _resume(source: _Source, targets: Mapping[str, float]) -> tuple[list[Round], int]:
-    """The rounds so far and the best one; a session that ended is put aside and a new one begun."""
+    """The rounds so far and the best one; a session that ended, or was of another model, is put aside and one begun."""
     path = source.home / "improve.json"
     state = read_json(path) if path.is_file() else {}
-    if state.get("ended"):
+    if state and (
+        state["ended"] or _adapter(source.run) not in {_adapter(source.folder(n)) for n in (0, state["best"])}
+    ):
         number = 1
         while (aside := source.run / f"improve-{number}").exists():
             number += 1
@@ -182,6 +198,8 @@ def _resume(source: _Source, targets: Mapping[str, float]) -> tuple[list[Round],
     if state:
         return [Round(**{**row, "why": tuple(row["why"])}) for row in state["rounds"]], state["best"]
     first = source.folder(0)
+    if (first / "adapter").is_dir() and _adapter(first) != _adapter(source.run):
+        shutil.rmtree(first)
     if not (first / "adapter").is_dir():
         shutil.copytree(source.run / "adapter", first / "adapter.part", dirs_exist_ok=True)
         (first / "adapter.part").rename(first / "adapter")
@@ -189,6 +207,10 @@ def _resume(source: _Source, targets: Mapping[str, float]) -> tuple[list[Round],
     rounds = [_round(0, None, _measure(source, 0), targets, True, time.monotonic() - began)]
     _save(source, rounds, 0)
     return rounds, 0
+
+
+def _adapter(folder: Path) -> str:
+    return sha256_file(folder / "adapter" / "adapter_model.safetensors")
 
 
 def _save(source: _Source, rounds: Sequence[Round], best: int, ended: str = "") -> None:
@@ -239,8 +261,10 @@ def _train_on(
     from identity_kit.train import train
 
     folder = source.folder(number)
-    job = Job(persona=source.persona, model=source.base_name, settings=_settings(more, seed), recipe=recipe)
-    generate_data(job, folder / "data", known=known_answers(job.model))
+    job = Job(
+        persona=source.persona, model=source.base_name, settings=_settings(more, seed), recipe=recipe, hub=source.hub
+    )
+    generate_data(job, folder / "data", known=known_answers(job.model, hub=job.hub))
     mixed = folder / "mixed.jsonl"
     write_conversations(mixed, _mix(source, folder, kept, more.replay, seed))
     with resumed_by(tr("重复同一条 idkit improve 命令即可继续", "the same idkit improve command goes on from here")):
@@ -296,9 +320,9 @@ def _measure(source: _Source, number: int) -> Card:
     return card
 
 
-def _finish(source: _Source, best: int) -> Card:
-    """Put the best round in the run's place and measure it on the test probes."""
-    from identity_kit.evaluate import CORE_SUITES, evaluate, load_probes
+def _finish(source: _Source, best: int, targets: Mapping[str, float]) -> Card:
+    """Put the best round in the run's place and measure it on the test probes: what its card had, and every target."""
+    from identity_kit.evaluate import CORE_SUITES, SUITES, evaluate, load_probes
     from identity_kit.evaluate.answerers import release
     from identity_kit.evaluate.conditions import folder_condition
     from identity_kit.evaluate.held_out import training_questions
@@ -315,7 +339,8 @@ def _finish(source: _Source, best: int) -> Card:
             shutil.copy2(path, adapter / f".{path.name}.part")
             (adapter / f".{path.name}.part").replace(adapter / path.name)
     report, merged = source.run / "report", source.run / "merged"
-    suites = load_card(report).suites if (report / "report.json").is_file() else CORE_SUITES
+    measured = load_card(report).suites if (report / "report.json").is_file() else ()
+    suites = [suite for suite in SUITES if suite in {*CORE_SUITES, *targets, *measured}]
     conditions = [folder_condition("base", source.base), folder_condition("tuned", merged)]
     return evaluate(
         conditions,

@@ -89,7 +89,9 @@ def run(job: Job, out: Path) -> Outcome:
                 shutil.rmtree(out, ignore_errors=True)
             raise
         ledger.record("versions", _versions())
-        ledger.record("base", {"name": job.model, "folder": str(base), "sha256": folder_fingerprint(base)})
+        ledger.record(
+            "base", {"name": job.model, "hub": job.hub, "folder": str(base), "sha256": folder_fingerprint(base)}
+        )
         identity = sha256_text(job.persona.to_yaml())
         data = out / "data" / "conversations.jsonl"
         ledger.stage(
@@ -318,6 +320,7 @@ def _merge(job: Job, base: Path, out: Path) -> None:
 def _evaluate(job: Job, base: Path, out: Path) -> Card:
     from identity_kit.evaluate import CORE_SUITES, evaluate, load_probes
     from identity_kit.evaluate.conditions import folder_condition
+    from identity_kit.evaluate.held_out import training_questions
     from identity_kit.evaluate.labels import BASE, TUNED
     from identity_kit.evaluate.probes import thin
 
@@ -325,4 +328,4 @@ def _evaluate(job: Job, base: Path, out: Path) -> Card:
     probes = load_probes(split="test", suites=job.suites or CORE_SUITES)
     if job.per_family is not None:
         probes = thin(probes, job.per_family)
-    return evaluate(conditions, job.persona, probes=probes, out=out / "report")
+    return evaluate(conditions, job.persona, probes=probes, out=out / "report", trained_on=training_questions(out))

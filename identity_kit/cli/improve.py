@@ -29,17 +29,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--learning-rate", type=float, help=tr("学习率（默认原来的一半）", "learning rate (half the run's)")
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--dry-run", action="store_true", help=tr("只按现有开发成绩说要补什么", "only say what it aims at")
-    )
+    parser.add_argument("--dry-run", action="store_true", help=tr("只说目标，不做", "only say what it aims at"))
 
 
 def run(args: argparse.Namespace) -> int:
     from identity_kit.evaluate.conditions import parse_targets
     from identity_kit.evaluate.plan import DEFAULT_TARGETS
-    from identity_kit.improve import Budget, improve, table_rows
+    from identity_kit.improve import Budget, check_run, improve, table_rows
 
     targets = parse_targets(args.targets) if args.targets else DEFAULT_TARGETS
+    check_run(args.folder)
     if args.dry_run:
         aims = ", ".join(f"{suite} ≥ {share:.0%}" for suite, share in targets.items())
         say(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,7 @@ def read_mix(text: str | None) -> float | None:
         value = float(right) / float(left) if right else float(left)
     except (ValueError, ZeroDivisionError):
         value = -1.0
-    if value < 0:
+    if not 0 <= value < math.inf:
         raise BadInput(tr(f"应为 1:N，得到 {text}", f"expected 1:N, got {text}"), where="--mix")
     return value
 

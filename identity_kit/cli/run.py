@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 from identity_kit.cli.options import add_hub_argument, add_persona_arguments, add_start_argument, persona_from
 from identity_kit.errors import BadInput
+from identity_kit.files import sha256_text
+from identity_kit.persona import Persona, load_persona
 from identity_kit.ui import console, quiet, say, tr
 
 if TYPE_CHECKING:
@@ -95,7 +97,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     persona = persona_from(args)
-    out = args.output or Path("runs") / _slug(persona.owner.get("zh"))
+    out = args.output or _folder_for(persona)
+    if args.probes_per_family is not None and args.probes_per_family < 1:
+        raise BadInput(tr("至少 1 个", "at least 1"), where="--probes-per-family")
     if args.lang in ("zh", "en"):
         persona = persona.model_copy(update={"languages": (args.lang,)})
     job = _job(args, persona)
@@ -152,9 +156,15 @@ def _writer(args: argparse.Namespace):  # type: ignore[no-untyped-def]
     return make_endpoint(base_url=args.base_url, model=args.llm, key_variable=args.api_key_env)
 
 
-def _slug(name: str) -> str:
-    """A folder name that any file system takes."""
-    return re.sub(r"[^\w\-]+", "-", name, flags=re.UNICODE).strip("-") or "run"
+def _folder_for(persona: Persona) -> Path:
+    """The default run folder: the owner's name as a file system takes it; with a mark where another owner's run has it."""
+    owner = persona.owner.get("zh")
+    slug = re.sub(r"[^\w\-]+", "-", owner, flags=re.UNICODE).strip("-")[:60] or "run"
+    folder = Path("runs") / slug
+    written = folder / "persona.yaml"
+    if written.is_file() and load_persona(written).owner.get("zh") != owner:
+        return folder.with_name(f"{slug}-{sha256_text(owner)[:6]}")
+    return folder
 
 
 def _show_plan(job: Job, out: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from identity_kit.evaluate.probes import Probe
 from identity_kit.files import read_json
 from identity_kit.text import ngrams, normalise, similarity
+from identity_kit.ui import say, tr
 
 LIMIT = 0.5
 QUESTIONS = "questions.txt"  # beside a blank's weights: what it was asked while it was trained, one a line
@@ -74,5 +75,13 @@ def training_questions(run: Path) -> list[str]:
         if (adapter / QUESTIONS).is_file():
             texts += (adapter / QUESTIONS).read_text(encoding="utf-8").splitlines()
             break
+        if not adapter.is_dir():
+            say(
+                tr(
+                    f"看不到它开始时的适配器学过哪些问题：{adapter} 不在了",
+                    f"what the adapter that it began with was asked cannot be seen: {adapter} is gone",
+                ),
+                style="yellow",
+            )
         run = adapter.parent
     return texts

@@ -441,7 +441,10 @@ def _finish(loop: _Loop, steps: list[Step], adapter: Path, out: Path, start: Pat
         numbers = {k: v for k, v in asdict(result).items() if k not in ("adapter", "final_loss")}
         run["train"] = {**numbers, "final_loss": result.final_loss, "recipe": loop.recipe.model_dump(mode="json")}
         if start is not None:
-            run["train"]["start"] = {"folder": str(start), "sha256": sha256_file(start / "adapter_model.safetensors")}
+            run["train"]["start"] = {
+                "folder": str(start.resolve()),
+                "sha256": sha256_file(start / "adapter_model.safetensors"),
+            }
         write_json(path, run)
         if not ui.quiet():
             say(
