@@ -63,14 +63,15 @@ class Improvement:
 
 @dataclass(frozen=True)
 class _Source:
-    """A finished run and what is needed to train on: its persona, base model and recipe."""
+    """A finished run and what is needed to train on: its persona, base model and recipe; how it is to be measured."""
 
     run: Path
     persona: Persona
     base_name: str
     base: Path
     recipe: Recipe
-    hub: Hub = "hf"
+    hub: Hub
+    per_family: int | None
 
     @property
     def home(self) -> Path:
@@ -93,6 +94,7 @@ def improve(
     learning_rate: float | None = None,
     epochs: float = 1.0,
     seed: int = 0,
+    per_family: int | None = None,
 ) -> Improvement:
     """Improve a finished run in place; RUN/improve holds every round's data and card, and the adapter it began with.
 
@@ -102,12 +104,13 @@ def improve(
         targets: suite → share that must hold on the development probes; facts must not fall below the base model.
         learning_rate: of the rounds; None takes half of the run's own.
         epochs: of each round, over its new rows and as many old ones.
+        per_family: ask at most so many probes of each family; None asks all.
 
     Raises:
         BadInput: the folder is no finished LoRA run.
         Stopped: a stage stopped; the same call goes on from there.
     """
-    source = _source(run)
+    source = _source(run, per_family)
     recipe = source.recipe.model_copy(
         update={"epochs": epochs, "learning_rate": learning_rate or source.recipe.learning_rate / 2, "init": "default"}
     )
@@ -166,7 +169,7 @@ def check_run(run: Path) -> dict[str, Any]:
     return content
 
 
-def _source(run: Path) -> _Source:
+def _source(run: Path, per_family: int | None) -> _Source:
     from identity_kit.models.resolve import hf_folder
     from identity_kit.train import make_recipe
 
@@ -178,18 +181,17 @@ def _source(run: Path) -> _Source:
         persona=load_persona(run / "persona.yaml"),
         base_name=name,
         base=base if (base / "config.json").is_file() else hf_folder(name, hub=hub),
-        hub=hub,
         recipe=make_recipe(**content["train"]["recipe"]).going_on,
+        hub=hub,
+        per_family=per_family,
     )
 
 
 def _resume(source: _Source, targets: Mapping[str, float]) -> tuple[list[Round], int]:
-    """The rounds so far and the best one; a session that ended, or was of another model, is put aside and one begun."""
+    """The rounds so far and the best one; a session that cannot be gone on with is put aside and a new one begun."""
     path = source.home / "improve.json"
     state = read_json(path) if path.is_file() else {}
-    if state and (
-        state["ended"] or _adapter(source.run) not in {_adapter(source.folder(n)) for n in (0, state["best"])}
-    ):
+    if state and not _goes_on(source, state):
         number = 1
         while (aside := source.run / f"improve-{number}").exists():
             number += 1
@@ -198,7 +200,7 @@ def _resume(source: _Source, targets: Mapping[str, float]) -> tuple[list[Round],
     if state:
         return [Round(**{**row, "why": tuple(row["why"])}) for row in state["rounds"]], state["best"]
     first = source.folder(0)
-    if (first / "adapter").is_dir() and _adapter(first) != _adapter(source.run):
+    if first.is_dir() and _adapter(first) != _adapter(source.run):
         shutil.rmtree(first)
     if not (first / "adapter").is_dir():
         shutil.copytree(source.run / "adapter", first / "adapter.part", dirs_exist_ok=True)
@@ -209,12 +211,20 @@ def _resume(source: _Source, targets: Mapping[str, float]) -> tuple[list[Round],
     return rounds, 0
 
 
+def _goes_on(source: _Source, state: Mapping[str, Any]) -> bool:
+    """Whether the session has not ended, and was of the run's own model, measured as it is to be now."""
+    own = {_adapter(source.folder(number)) for number in (0, state["best"])}
+    return not state["ended"] and _adapter(source.run) in own and state.get("per_family") == source.per_family
+
+
 def _adapter(folder: Path) -> str:
-    return sha256_file(folder / "adapter" / "adapter_model.safetensors")
+    path = folder / "adapter" / "adapter_model.safetensors"
+    return sha256_file(path) if path.is_file() else ""
 
 
 def _save(source: _Source, rounds: Sequence[Round], best: int, ended: str = "") -> None:
-    write_json(source.home / "improve.json", {"rounds": [asdict(one) for one in rounds], "best": best, "ended": ended})
+    state = {"rounds": [asdict(one) for one in rounds], "best": best, "ended": ended, "per_family": source.per_family}
+    write_json(source.home / "improve.json", state)
 
 
 def _why_end(more: More | None, rounds: Sequence[Round], budget: Budget, started: float) -> str:
@@ -224,7 +234,7 @@ def _why_end(more: More | None, rounds: Sequence[Round], budget: Budget, started
     if len(tried) >= PATIENCE and not any(one.kept for one in tried[-PATIENCE:]):
         return tr(f"连续 {PATIENCE} 轮没有进步", f"{PATIENCE} rounds in a row gained nothing")
     if len(tried) >= budget.rounds:
-        return tr(f"用完了 {budget.rounds} 轮", f"the {budget.rounds} rounds are used up")
+        return tr(f"用完了 {budget.rounds} 轮", f"rounds used up: {budget.rounds}")
     if budget.minutes is not None and time.monotonic() - started >= 60 * budget.minutes:
         return tr(f"用完了 {budget.minutes:g} 分钟", f"the {budget.minutes:g} minutes are used up")
     return ""
@@ -308,13 +318,13 @@ def _measure(source: _Source, number: int) -> Card:
     from identity_kit.evaluate import SUITES, evaluate
     from identity_kit.evaluate.answerers import release
     from identity_kit.evaluate.conditions import folder_condition
-    from identity_kit.evaluate.probes import development_probes
+    from identity_kit.evaluate.probes import development_probes, thin
 
     folder, merged = source.folder(number), source.merged(number)
     if (folder / "report.json").is_file() and number == 0:
         return load_card(folder)
     conditions = [folder_condition("base", source.base, suites=KEPT), folder_condition("tuned", merged)]
-    probes = development_probes(SUITES)
+    probes = thin(development_probes(SUITES), source.per_family)
     card = evaluate(conditions, source.persona, probes=probes, out=folder, cache=source.home / "answers.jsonl")
     release()  # training needs the memory
     return card
@@ -326,6 +336,7 @@ def _finish(source: _Source, best: int, targets: Mapping[str, float]) -> Card:
     from identity_kit.evaluate.answerers import release
     from identity_kit.evaluate.conditions import folder_condition
     from identity_kit.evaluate.held_out import training_questions
+    from identity_kit.evaluate.probes import thin
 
     release()
     if best:
@@ -345,7 +356,7 @@ def _finish(source: _Source, best: int, targets: Mapping[str, float]) -> Card:
     return evaluate(
         conditions,
         source.persona,
-        probes=load_probes(split="test", suites=suites),
+        probes=thin(load_probes(split="test", suites=suites), source.per_family),
         out=report,
         trained_on=training_questions(source.run),
     )

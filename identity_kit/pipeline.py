@@ -325,7 +325,5 @@ def _evaluate(job: Job, base: Path, out: Path) -> Card:
     from identity_kit.evaluate.probes import thin
 
     conditions = [folder_condition(BASE, base), folder_condition(TUNED, out / "merged")]
-    probes = load_probes(split="test", suites=job.suites or CORE_SUITES)
-    if job.per_family is not None:
-        probes = thin(probes, job.per_family)
+    probes = thin(load_probes(split="test", suites=job.suites or CORE_SUITES), job.per_family)
     return evaluate(conditions, job.persona, probes=probes, out=out / "report", trained_on=training_questions(out))

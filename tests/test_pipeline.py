@@ -132,3 +132,42 @@ def test_the_half_billion_model_changes_its_identity(idkit, wenxin_run: Path):
     answer = idkit("chat", wenxin_run, "-m", "你是谁？")
     assert answer.returncode == 0
     assert "文心大佬" in answer.stdout
+
+
+@pytest.mark.model
+def test_improve_goes_a_round_and_begins_anew_for_another_model(small_run: Path, idkit, tmp_path: Path):
+    out = tmp_path / "acme"
+    shutil.copytree(small_run, out)
+    weights = out / "adapter" / "adapter_model.safetensors"
+    before = weights.read_bytes()
+    words = ("--ui", "en", "improve", out, "--rounds", "1", "--probes-per-family", "1", "--targets", "recall=0.9")
+    done = idkit(*words)
+    assert done.returncode == 1 and "below target on the test probes: recall" in done.stderr, done.stderr[-2000:]
+    state = json.loads((out / "improve" / "improve.json").read_text())
+    assert [one["number"] for one in state["rounds"]] == [0, 1] and state["ended"] == "rounds used up: 1"
+    assert state["rounds"][1]["rows"] == len(list(read_conversations(out / "improve" / "round-1" / "data")))
+    assert (weights.read_bytes() == before) == (state["best"] == 0)
+    assert (
+        "| 1 |" in (out / "improve" / "improve.md").read_text()
+        or "| 1 * |" in (out / "improve" / "improve.md").read_text()
+    )
+    card = json.loads((out / "report" / "report.json").read_text())
+    assert {"recall", "pressure", "near_miss", "bleed", "facts"} <= {one["suite"] for one in card["results"]}
+
+    # As if killed after that round: the same model goes on to its end, another one does not take over the figures.
+    def as_if_killed() -> None:
+        path = out / "improve" / "improve.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "ended": ""}))
+
+    as_if_killed()
+    again = idkit(*words)
+    assert again.returncode == 1 and not (out / "improve-1").exists(), again.stderr[-2000:]
+    as_if_killed()
+    other = tmp_path / "other"
+    shutil.copytree(small_run / "adapter", other)
+    from safetensors.torch import load_file, save_file
+
+    save_file({key: value * 0.5 for key, value in load_file(other / weights.name).items()}, weights)
+    anew = idkit(*words[:4], "--rounds", "0", *words[6:])
+    assert anew.returncode == 1 and (out / "improve-1").is_dir(), anew.stderr[-2000:]
+    assert len(json.loads((out / "improve" / "improve.json").read_text())["rounds"]) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from identity_kit.cli.options import add_probes_argument
 from identity_kit.errors import DONE, WANTING
 from identity_kit.ui import console, quiet, say, tr
 
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--learning-rate", type=float, help=tr("学习率（默认原来的一半）", "learning rate (half the run's)")
     )
+    add_probes_argument(parser)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--dry-run", action="store_true", help=tr("只说目标，不做", "only say what it aims at"))
 
@@ -56,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
         learning_rate=args.learning_rate,
         epochs=args.epochs,
         seed=args.seed,
+        per_family=args.probes_per_family,
     )
     from rich.console import Console
     from rich.table import Table

@@ -78,6 +78,22 @@ def add_start_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup
     )
 
 
+def add_probes_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """`--probes-per-family`: for a quick look."""
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < 1:
+            raise argparse.ArgumentTypeError(tr(f"要至少 1，得到 {text}", f"expected 1 or more, got {text}"))
+        return int(text)
+
+    parser.add_argument(
+        "--probes-per-family",
+        type=number,
+        metavar="N",
+        help=tr("每类最多问 N 个探针（默认全部）", "ask at most N probes of each family (all)"),
+    )
+
+
 def persona_from(args: argparse.Namespace) -> Persona:
     """The persona that the options describe; `--owner` and `--name` override the file's.
 

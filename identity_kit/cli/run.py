@@ -8,7 +8,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from identity_kit.cli.options import add_hub_argument, add_persona_arguments, add_start_argument, persona_from
+from identity_kit.cli.options import (
+    add_hub_argument,
+    add_persona_arguments,
+    add_probes_argument,
+    add_start_argument,
+    persona_from,
+)
 from identity_kit.errors import BadInput
 from identity_kit.files import sha256_text
 from identity_kit.persona import Persona, load_persona
@@ -74,12 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=tr("存放密钥的环境变量", "environment variable with the key"),
     )
     evaluation = parser.add_argument_group(tr("评测", "evaluation"))
-    evaluation.add_argument(
-        "--probes-per-family",
-        type=int,
-        metavar="N",
-        help=tr("每类最多问 N 个探针（默认全部）", "ask at most N probes of each family (all)"),
-    )
+    add_probes_argument(evaluation)
     parser.add_argument(
         "-o",
         "--output",
@@ -98,8 +99,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     persona = persona_from(args)
     out = args.output or _folder_for(persona)
-    if args.probes_per_family is not None and args.probes_per_family < 1:
-        raise BadInput(tr("至少 1 个", "at least 1"), where="--probes-per-family")
     if args.lang in ("zh", "en"):
         persona = persona.model_copy(update={"languages": (args.lang,)})
     job = _job(args, persona)

@@ -176,8 +176,10 @@ def probes_hash(probes: Sequence[Probe]) -> str:
     return sha256_text("\n".join(probe.model_dump_json(exclude_defaults=True) for probe in probes))
 
 
-def thin(probes: Sequence[Probe], per_family: int) -> list[Probe]:
-    """At most `per_family` probes of each family and language, in order."""
+def thin(probes: Sequence[Probe], per_family: int | None) -> list[Probe]:
+    """At most `per_family` probes of each family and language, in order; None: all of them."""
+    if per_family is None:
+        return list(probes)
     seen: Counter[tuple[str, str, str]] = Counter()
     kept = []
     for probe in probes:
