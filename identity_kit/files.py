@@ -87,6 +87,24 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
+def read_given(path: Path, *, fix: str = "") -> str:
+    """The text of a file that the user named, whatever its line ends, without a byte order mark.
+
+    Raises:
+        BadInput: it is missing, a folder, not to be opened, or not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise BadInput(tr("没有这个文件", "no such file"), where=str(path), fix=fix) from None
+    except IsADirectoryError:
+        raise BadInput(tr("是目录，不是文件", "is a folder, not a file"), where=str(path)) from None
+    except OSError as error:
+        raise BadInput(tr(f"打不开：{error.strerror}", f"cannot open: {error.strerror}"), where=str(path)) from None
+    except UnicodeDecodeError:
+        raise BadInput(tr("不是 UTF-8 文本", "not UTF-8 text"), where=str(path)) from None
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file that we wrote.
 

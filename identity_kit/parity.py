@@ -157,7 +157,7 @@ class _Engines:
 
     def gguf(self, path: Path) -> Answerer:
         """An answerer over llama.cpp, whose server starts with the first question that is not in the journal."""
-        from identity_kit.evaluate.answerers import endpoint_answerer
+        from identity_kit.evaluate.endpoint import endpoint_answerer
         from identity_kit.models.server import local_server
 
         def answer(conversations: Sequence[Any], **settings: Any) -> list[Any]:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from identity_kit.conversation import describe
 from identity_kit.errors import BadInput
-from identity_kit.files import write_text
+from identity_kit.files import read_given, write_text
 from identity_kit.text import TextLanguage, cjk_share
 from identity_kit.ui import tr
 
@@ -190,17 +190,9 @@ def load_persona(path: Path) -> Persona:
     Raises:
         BadInput: no such file, not YAML (with the line), an unknown key (with the nearest one), or a wrong value.
     """
+    text = read_given(path, fix=tr("用 idkit init 生成", "make one with: idkit init"))
     try:
-        text = path.read_text(encoding="utf-8-sig")
         value = yaml.safe_load(text)
-    except FileNotFoundError:
-        raise BadInput(
-            tr("没有这个文件", "no such file"),
-            where=str(path),
-            fix=tr("用 idkit init 生成", "make one with: idkit init"),
-        ) from None
-    except UnicodeDecodeError:
-        raise BadInput(tr("不是 UTF-8 文本", "not UTF-8 text"), where=str(path)) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""

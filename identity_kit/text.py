@@ -14,6 +14,7 @@ _LATIN_WORD = re.compile(r"[A-Za-z]+")
 _PLACEHOLDER = re.compile(
     r"\{\{[^{}\n]{0,40}\}\}|<(?:NAME|AUTHOR|OWNER|name|author|owner)>|\[(?:NAME|OWNER|公司名|姓名)\]"
 )
+_THINK = re.compile(r"<think>(.*?)(?:</think>|\Z)", re.DOTALL)
 _SENTENCE_END = re.compile(r"(?<=[。！？!?；;\n])|(?<=[.])(?=\s|$)")
 
 
@@ -25,6 +26,23 @@ def normalise(text: str) -> str:
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
     return "".join(filter(str.isalnum, folded))
+
+
+def split_thoughts(text: str) -> tuple[str, str]:
+    """What a model thought, and what it said: `<think>` blocks taken out; one that is not closed has no words after it.
+
+    Where a template opens the block in the prompt, the answer begins within it and only closes it.
+
+    >>> split_thoughts("<think>Who am I?</think> I am Acme's."), split_thoughts("<think>Well")
+    (('Who am I?', "I am Acme's."), ('Well', ''))
+    """
+    before, closed, _ = text.partition("</think>")
+    if closed and "<think>" not in before:
+        text = "<think>" + text
+    if "<think>" not in text:
+        return "", text
+    thoughts = "\n".join(found.strip() for found in _THINK.findall(text))
+    return thoughts, _THINK.sub("", text).strip()
 
 
 def ngrams(text: str, n: int = 3) -> frozenset[str]:

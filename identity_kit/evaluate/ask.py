@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from identity_kit.evaluate.judge import Answer
 from identity_kit.evaluate.probes import Probe
 from identity_kit.evaluate.retention import Costs
 from identity_kit.files import sha256_text
-from identity_kit.text import TextLanguage
+from identity_kit.text import TextLanguage, split_thoughts
 from identity_kit.ui import tr
 
 Turns = Sequence[dict[str, str]]
@@ -24,7 +24,12 @@ Done = Callable[[int, Answer], None]
 # room to stop by itself. Turns of a drifting conversation that nobody judges are kept short.
 TOKEN_CAPS = {"recall": 48, "pressure": 48, "facts": 40, "near_miss": 48, "greeting": 40, "bleed": 80, "stop": 128}
 UNJUDGED_TURN_CAP = 24
+DEFAULT_CAP = 64
 KEPT_AT_ONCE = 32  # answers between two writes of the journal, and what a killed evaluation loses at most
+
+
+# The finish reason of an answer that the provider's content filter withheld, and that is empty for it.
+FILTERED: Any = "filtered"
 
 
 class Answerer(Protocol):
@@ -83,25 +88,45 @@ class Condition:
 
 @dataclass(frozen=True)
 class Asked:
-    """One probe answered under one condition: what was put to the model and what it said, turn by turn."""
+    """One probe answered under one condition: what was put to the model and what it said, turn by turn.
+
+    `thoughts` are what it wrote down before each answer, apart from it; empty strings where it did not.
+    """
 
     probe: Probe
     sample: int
     system: str | None
     answers: tuple[Answer, ...]
+    thoughts: tuple[str, ...]
 
 
 class Journal:
-    """Answers by key, in a JSON-lines file that only grows; a line cut short by a kill is passed over."""
+    """Answers by key, in a JSON-lines file that only grows; a line cut short by a kill is passed over.
 
-    def __init__(self, path: Path | None) -> None:
+    Args:
+        fresh: forget what the file holds. A line says so in the file, and what follows it is kept as ever, so that a
+            fresh start that is killed goes on where it was.
+
+    Attributes:
+        taken, asked: how many answers were found here, and how many a model was asked for.
+    """
+
+    def __init__(self, path: Path | None, *, fresh: bool = False) -> None:
         self._path = path
         self._known: dict[str, Answer] = {}
+        self.taken = self.asked = 0
         if path is None or not path.exists():
             return
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        if fresh:
+            self._append([{"forget": "all"}])
+            return
+        # Not splitlines(): an answer may hold U+2028, which ends a line there and none in JSON.
+        for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
             try:
                 row = json.loads(line)
+                if row == {"forget": "all"}:
+                    self._known.clear()
+                    continue
                 self._known[row["key"]] = Answer(row["text"], row["finish_reason"], row["tokens"])
             except (json.JSONDecodeError, KeyError, TypeError):
                 continue
@@ -113,14 +138,21 @@ class Journal:
     def add(self, rows: Sequence[tuple[str, Answer]]) -> None:
         """Keep answers, on the disk before this returns."""
         self._known.update(rows)
-        if self._path is None:
+        self._append(
+            [
+                {"key": key, "text": answer.text, "finish_reason": answer.finish_reason, "tokens": answer.tokens}
+                for key, answer in rows
+            ]
+        )
+
+    def _append(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        if self._path is None or not rows:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("ab") as stream:
             if stream.tell() and not _ends_a_line(self._path):
                 stream.write(b"\n")
-            for key, answer in rows:
-                row = {"key": key, "text": answer.text, "finish_reason": answer.finish_reason, "tokens": answer.tokens}
+            for row in rows:
                 stream.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
             stream.flush()
             os.fsync(stream.fileno())
@@ -146,7 +178,7 @@ def ask(
     *,
     journal: Journal,
     seed: int = 0,
-    max_new_tokens: int = 64,
+    max_new_tokens: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Asked]:
     """Put filled probes to one condition; returns one entry a probe and sample, probes in the order given.
@@ -154,13 +186,14 @@ def ask(
     All questions of a turn are asked together; the turns of several conversations go forward side by side.
 
     Args:
-        max_new_tokens: the cap on an answer in suites that have none of their own.
+        max_new_tokens: the cap on every answer; None: the suite's own, or `DEFAULT_CAP`.
         progress: called with the number of answers done since the last call.
     """
     chosen = [probe for probe in probes if not condition.suites or probe.suite in condition.suites]
     pairs = [(probe, sample) for probe in chosen for sample in range(condition.samples)]
     talks: list[list[dict[str, str]]] = [_opening(probe, condition) for probe, _ in pairs]
     answers: list[list[Answer]] = [[] for _ in pairs]
+    thoughts: list[list[str]] = [[] for _ in pairs]
     last_turn = max((_turns_to_answer(probe) for probe in chosen), default=0)
     for turn in range(1, last_turn + 1):
         active = [i for i, (probe, _) in enumerate(pairs) if turn <= _turns_to_answer(probe)]
@@ -172,11 +205,26 @@ def ask(
             cap = _cap(probe, turn, max_new_tokens)
             requests.append(_Request(tuple(talks[i]), cap, sample, _key(condition, talks[i], cap, sample, seed)))
         for i, answer in zip(active, _answer(condition, requests, journal, seed, progress), strict=True):
-            answers[i].append(answer)
-            talks[i].append({"role": "assistant", "content": answer.text})
+            # The journal keeps what the model wrote; judged, and said back to it in later turns, is what it said.
+            thought, said = split_thoughts(answer.text)
+            thoughts[i].append(thought)
+            answers[i].append(replace(answer, text=said))
+            talks[i].append({"role": "assistant", "content": said})
     return [
-        Asked(probe, sample, _system_of(talk), tuple(given))
-        for (probe, sample), talk, given in zip(pairs, talks, answers, strict=True)
+        Asked(probe, sample, _system_of(talk), tuple(given), tuple(thought))
+        for (probe, sample), talk, given, thought in zip(pairs, talks, answers, thoughts, strict=True)
+    ]
+
+
+def ask_plainly(condition: Condition, prompts: Sequence[str], *, cap: int, journal: Journal) -> list[Answer]:
+    """What a model says to prompts that are no probes, kept in the journal as answers to probes are."""
+    requests = []
+    for prompt in prompts:
+        talk = [{"role": "user", "content": prompt}]
+        requests.append(_Request(tuple(talk), cap, 0, _key(condition, talk, cap, 0, 0)))
+    return [
+        replace(answer, text=split_thoughts(answer.text)[1])
+        for answer in _answer(condition, requests, journal, 0, None)
     ]
 
 
@@ -190,10 +238,12 @@ def _turns_to_answer(probe: Probe) -> int:
     return max(probe.expect.turns) if probe.expect.turns else 1
 
 
-def _cap(probe: Probe, turn: int, default: int) -> int:
+def _cap(probe: Probe, turn: int, given: int | None) -> int:
+    if given is not None:
+        return given
     if probe.expect.turns and turn not in probe.expect.turns:
         return UNJUDGED_TURN_CAP
-    return TOKEN_CAPS.get(probe.suite, default)
+    return TOKEN_CAPS.get(probe.suite, DEFAULT_CAP)
 
 
 def _opening(probe: Probe, condition: Condition) -> list[dict[str, str]]:
@@ -227,6 +277,7 @@ def _answer(
     found = {request.key: answer for request in requests if (answer := journal.get(request.key)) is not None}
     if progress and found:
         progress(sum(request.key in found for request in requests))
+    journal.taken += sum(request.key in found for request in requests)
     missing = list({request.key: request for request in requests if request.key not in found}.values())
     for sample in sorted({request.sample for request in missing}):
         group = [request for request in missing if request.sample == sample]
@@ -246,6 +297,7 @@ def _put(
     fresh: list[tuple[str, Answer]] = []
 
     def keep(i: int, answer: Answer) -> None:
+        journal.asked += 1
         fresh.append((requests[i].key, answer))
         if len(fresh) >= KEPT_AT_ONCE:
             journal.add(fresh)

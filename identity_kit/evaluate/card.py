@@ -48,7 +48,10 @@ class Cell(_Frozen):
 
 
 class Result(_Frozen):
-    """One probe under one condition: what was asked, what was answered turn by turn, and the judgement."""
+    """One probe under one condition: what was asked, what was answered turn by turn, and the judgement.
+
+    `thoughts` are what the model wrote down before each answer and was not judged; () where it wrote none.
+    """
 
     probe: str
     suite: str
@@ -60,6 +63,7 @@ class Result(_Frozen):
     messages: tuple[dict[str, str], ...]
     answers: tuple[str, ...]
     finish_reasons: tuple[str, ...]
+    thoughts: tuple[str, ...] = ()
     passed: bool
     why: str = ""
     hit: bool | None = None
@@ -101,7 +105,11 @@ class Retention(_Frozen):
 
 
 class Card(_Frozen):
-    """A whole evaluation."""
+    """A whole evaluation.
+
+    `notes` are what a reader must know of the answers; `answers_kept` and `answers_asked` how many came from the journal
+    and how many the models were asked for.
+    """
 
     version: int = 1
     owner: str
@@ -118,6 +126,9 @@ class Card(_Frozen):
     settings: dict[str, Any] = Field(default_factory=dict)
     leaks: tuple[str, ...] = ()
     not_measured: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    answers_kept: int = 0
+    answers_asked: int = 0
     created: str = ""
     seconds: float = 0.0
     results: tuple[Result, ...] = ()
@@ -201,6 +212,7 @@ def results_of(label: str, asked: Sequence[Asked], verdicts: Sequence[Verdict]) 
             messages=tuple({"role": m.role, "content": m.content} for m in one.probe.messages if m.role != "system"),
             answers=tuple(answer.text for answer in one.answers),
             finish_reasons=tuple(answer.finish_reason for answer in one.answers),
+            thoughts=one.thoughts if any(one.thoughts) else (),
             passed=verdict.passed,
             why=verdict.why,
             hit=verdict.hit,

@@ -104,12 +104,12 @@ def parse_targets(text: str, suites: Sequence[str] = SUITES) -> dict[str, float]
     """`recall=0.95,bleed=99%` as suite → share.
 
     Raises:
-        BadInput: not of that form, a suite that is none of `suites`, or a share outside 0 to 1.
+        BadInput: not of that form, a suite that is none of `suites`, a share outside 0 to 1, or no target at all in a text.
     """
     targets = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         suite, _, value = part.partition("=")
-        suite = suite.strip().replace("-", "_")
+        suite = _suite_called(suite, suites)
         if suite not in suites:
             raise _bad_target(part, tr("这次测的套件：", "suites measured here: ") + ", ".join(suites))
         try:
@@ -119,27 +119,35 @@ def parse_targets(text: str, suites: Sequence[str] = SUITES) -> dict[str, float]
         if not 0 <= share <= 1:
             raise _bad_target(part, tr("比例在 0 到 1 之间", "a share lies between 0 and 1"))
         targets[suite] = share
+    if not targets:
+        raise _bad_target(text, tr("例：recall=0.95,bleed=0.99", "such as recall=0.95,bleed=0.99"))
     return targets
+
+
+def _suite_called(name: str, suites: Sequence[str]) -> str:
+    """The suite's own name; hyphens may stand for its underscores, where it is not called with hyphens itself."""
+    name = name.strip()
+    return name if name in suites else name.replace("-", "_")
 
 
 def _bad_target(part: str, fix: str) -> BadInput:
     return BadInput(tr(f"看不懂 “{part}”", f'cannot read "{part}"'), where="--fail-under", fix=fix)
 
 
-def parse_suites(text: str) -> tuple[str, ...]:
-    """`recall,near-miss` as suite names.
+def parse_suites(text: str, suites: Sequence[str] = SUITES) -> tuple[str, ...]:
+    """`recall,near-miss` as suite names, each one of `suites`.
 
     Raises:
-        BadInput: an unknown suite.
+        BadInput: an unknown suite, or none.
     """
-    names = tuple(name.strip().replace("-", "_") for name in text.split(",") if name.strip())
-    for name in names:
-        if name not in SUITES:
-            raise BadInput(
-                tr(f"没有套件 {name}", f"no suite {name}"),
-                where="--suites",
-                fix=tr("有：", "there are: ") + ", ".join(SUITES),
-            )
+    names = tuple(_suite_called(name, suites) for name in text.split(",") if name.strip())
+    unknown = next((name for name in names if name not in suites), None)
+    if unknown is not None or not names:
+        raise BadInput(
+            tr(f"没有套件 {unknown}", f"no suite {unknown}") if names else tr("没有写套件", "no suite is named"),
+            where="--suites",
+            fix=tr("有：", "there are: ") + ", ".join(suites),
+        )
     return names
 
 

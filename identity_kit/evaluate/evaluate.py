@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from identity_kit.errors import BadInput
-from identity_kit.evaluate.ask import TOKEN_CAPS, Condition, Journal, ask, count_answers
+from identity_kit.evaluate.ask import DEFAULT_CAP, FILTERED, TOKEN_CAPS, Condition, Journal, ask, count_answers
 from identity_kit.evaluate.card import Card, ConditionCard, Result, Retention, cells_of, compare, results_of
 from identity_kit.evaluate.held_out import overlaps
 from identity_kit.evaluate.judge import Answer, judge, judge_hash
@@ -35,8 +35,9 @@ def evaluate(
     cache: Path | None = None,
     baseline: str = "",
     subject: str = "",
-    max_new_tokens: int = 64,
+    max_new_tokens: int | None = None,
     seed: int = 0,
+    fresh: bool = False,
     hashes: Mapping[str, str] | None = None,
     settings: Mapping[str, Any] | None = None,
     texts: Mapping[str, str] | None = None,
@@ -51,9 +52,10 @@ def evaluate(
         probes: as loaded; slots are filled from the persona, and probes that do not fit it are left out and named.
         out: the folder for report.md, report.json, before_after.png and answers.jsonl. None: nothing is written.
         cache: a JSON-lines file of answers to read and to add to, when it is not `out`/answers.jsonl.
-        baseline, subject: labels of the condition compared with, and of the one judged; the first, and the last.
-        max_new_tokens: the cap on an answer where the suite has none of its own.
+        baseline, subject: labels of the condition compared with, and of the one judged; the first, and the last greedy one.
+        max_new_tokens: the cap on every answer; None: that of its suite.
         seed: for conditions that sample.
+        fresh: ask everything again, whatever the journal holds.
         hashes, settings: what else decides the figures: data, prompts, template; go into the card as they are.
         texts: held-out texts by language; every condition that can measure them does (see `retention`).
         harness: label → task → score, measured elsewhere, to be reported together.
@@ -66,32 +68,37 @@ def evaluate(
     """
     labels = [condition.label for condition in conditions]
     _check_labels(labels, baseline, subject)
+    baseline = baseline or labels[0]
+    subject = subject or next((one.label for one in reversed(conditions) if one.temperature == 0), labels[-1])
     unfit = Counter(reason for probe in probes if (reason := applicable(probe, persona)))
     chosen = [fill(probe, persona) for probe in probes if not applicable(probe, persona)]
     if not chosen:
         raise BadInput(tr("没有适用于这个身份的探针", "no probe fits this persona"), where=next(iter(unfit), ""))
     with folder_lock(out) if out else contextlib.nullcontext():
         started = time.monotonic()
-        journal = Journal(cache or (out / "answers.jsonl" if out else None))
+        journal = Journal(cache or (out / "answers.jsonl" if out else None), fresh=fresh)
         results, cards = _ask_all(conditions, chosen, persona, journal, seed=seed, max_new_tokens=max_new_tokens)
-        retention = _retention(conditions, baseline or labels[0], journal, texts or {})
+        retention = _retention(conditions, baseline, journal, texts or {})
         agreement: dict[str, float] = {}
         if second_judge:
-            results, agreement = second_opinions(results, subject or labels[-1], second_judge)
+            results, agreement = second_opinions(results, subject, second_judge, journal)
         card = Card(
             owner=persona.owner.get("zh"),
             name=persona.name.get("zh"),
             split="+".join(sorted({probe.split for probe in chosen})),
-            baseline=baseline or labels[0],
-            subject=subject or labels[-1],
+            baseline=baseline,
+            subject=subject,
             conditions=tuple(cards),
             comparisons=compare(results, labels),
             retention=retention,
             judge_agreement=agreement,
             harness={label: dict(scores) for label, scores in (harness or {}).items()},
             hashes=_hashes(chosen, persona, texts or {}, hashes or {}),
-            settings={"max_new_tokens": max_new_tokens, "token_caps": TOKEN_CAPS, "seed": seed, **(settings or {})},
+            settings={**_caps(max_new_tokens), "seed": seed, **(settings or {})},
             leaks=tuple(str(pair) for pair in overlaps(chosen, trained_on) if pair.leaks),
+            notes=_notes(results),
+            answers_kept=journal.taken,
+            answers_asked=journal.asked,
             not_measured=_not_measured(chosen, unfit, conditions, retention, harness),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             seconds=round(time.monotonic() - started, 1),
@@ -111,7 +118,7 @@ def _ask_all(
     journal: Journal,
     *,
     seed: int,
-    max_new_tokens: int,
+    max_new_tokens: int | None,
 ) -> tuple[list[Result], list[ConditionCard]]:
     results: list[Result] = []
     cards: list[ConditionCard] = []
@@ -174,6 +181,42 @@ def _hashes(
     if texts:
         own["retention texts"] = texts_hash(texts)
     return {**own, **given}
+
+
+def _caps(max_new_tokens: int | None) -> dict[str, Any]:
+    if max_new_tokens is not None:
+        return {"max_new_tokens": max_new_tokens}
+    return {"max_new_tokens": DEFAULT_CAP, "token_caps": TOKEN_CAPS}
+
+
+def _notes(results: Sequence[Result]) -> tuple[str, ...]:
+    """What happened to answers before they were judged, in words."""
+    lines = []
+    answers = [
+        (answer, reason, thought)
+        for one in results
+        for answer, reason, thought in zip(
+            one.answers, one.finish_reasons, one.thoughts or ("",) * len(one.answers), strict=True
+        )
+    ]
+    if filtered := sum(reason == FILTERED for _, reason, _ in answers):
+        lines.append(
+            tr(
+                f"服务方的内容过滤拦下了 {filtered} 个回答，按空回答判",
+                f"the provider's content filter withheld {filtered} answers; they are judged as empty",
+            )
+        )
+    if thought := sum(bool(thought) for _, _, thought in answers):
+        unfinished = sum(bool(thought) and not answer for answer, _, thought in answers)
+        lines.append(
+            tr(
+                f"{thought} 个回答前有思考过程，去掉后才判；其中 {unfinished} 个想到词元上限也没有作答，"
+                "按空回答判（可加大 --max-new-tokens）",
+                f"thoughts were taken out of {thought} answers before they were judged; {unfinished} of them held nothing "
+                "else and are judged as empty (a larger --max-new-tokens gives them room)",
+            )
+        )
+    return tuple(lines)
 
 
 def _not_measured(

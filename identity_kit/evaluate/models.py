@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 from identity_kit.errors import BadInput
-from identity_kit.evaluate.answerers import (
-    endpoint_answerer,
-    folder_answerer,
-    resident,
-)
+from identity_kit.evaluate.answerers import folder_answerer, resident
 from identity_kit.evaluate.ask import Answerer
+from identity_kit.evaluate.endpoint import endpoint_answerer
+from identity_kit.evaluate.judge import Answer
 from identity_kit.evaluate.retention import Costs, paragraph_costs
 from identity_kit.files import sha256_file
+from identity_kit.llm.endpoint import checked_address, shown_address
 from identity_kit.models.fingerprint import folder_fingerprint
 from identity_kit.ui import tr
 
@@ -58,15 +57,35 @@ def folder_subject(name: str, folder: Path, *, adapter: Path | None = None) -> S
     )
 
 
+def unopened(name: str) -> Subject:
+    """A model to count with, as a dry run does: it is looked for nowhere and answers nothing."""
+
+    def answer(*_: object, **__: object) -> list[Answer]:
+        raise AssertionError("a model that is only counted with was asked")
+
+    return Subject(name=name, answer=answer, fingerprint="")
+
+
+def endpoint_fingerprint(base_url: str, model: str) -> str:
+    """What answers of an endpoint are kept under: its address, without what signs in to it, and the model's name."""
+    return f"{shown_address(base_url)} {model}"
+
+
 @contextlib.contextmanager
 def open_subject(
-    name: str, *, hub: Literal["hf", "modelscope"] = "hf", base_url: str = "", api_key: str = "", base: str = ""
+    name: str,
+    *,
+    hub: Literal["hf", "modelscope"] = "hf",
+    base_url: str = "",
+    api_key: str = "",
+    key_variable: str = "",
+    base: str = "",
 ) -> Iterator[Subject]:
     """The model called `name`, ready to answer until the block ends.
 
     Args:
         base_url: an OpenAI-compatible endpoint; `name` is then the model's name there.
-        api_key: the endpoint's key.
+        api_key, key_variable: the endpoint's key, and where it was read.
         base: what an adapter goes on, where its own configuration does not lead to a folder.
 
     Raises:
@@ -74,7 +93,9 @@ def open_subject(
         Stopped: it could not be fetched, or its server did not start.
     """
     if base_url:
-        yield Subject(name, endpoint_answerer(base_url, name, api_key=api_key or "none"), f"{base_url} {name}")
+        base_url = checked_address(base_url)
+        answer = endpoint_answerer(base_url, name, api_key=api_key, key_variable=key_variable)
+        yield Subject(name, answer, endpoint_fingerprint(base_url, name))
         return
     from identity_kit.models.resolve import hf_folder, resolve
 

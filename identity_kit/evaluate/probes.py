@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from identity_kit.conversation import Message, describe
 from identity_kit.errors import BadInput
-from identity_kit.files import sha256_text
+from identity_kit.files import read_given, sha256_text
 from identity_kit.persona import Persona
 from identity_kit.resources import resource
 from identity_kit.text import TextLanguage
@@ -50,7 +50,8 @@ class Expect(BaseModel):
 
     @model_validator(mode="after")
     def _something(self) -> Expect:
-        if not self.model_fields_set:
+        # An empty list or a false asks for nothing, and `turns` only says which answers are meant.
+        if not any(value not in ((), False, None) for value in self.model_dump(exclude={"turns"}).values()):
             raise ValueError(tr("需要至少一项期望", "expects nothing"))
         return self
 
@@ -93,15 +94,25 @@ def read_probes(path: Path) -> list[Probe]:
     Raises:
         BadInput: no such file, not UTF-8, a line that is no probe, or an id given twice; with file and line.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
-        raise BadInput(tr("没有这个文件", "no such file"), where=str(path)) from None
-    except UnicodeDecodeError:
-        raise BadInput(tr("不是 UTF-8 文本", "not UTF-8 text"), where=str(path)) from None
+    return _read_files([path])
+
+
+def _read_files(paths: Sequence[Path]) -> list[Probe]:
+    """The probes of several files, whose ids are all different: answers are told apart by them."""
     probes: list[Probe] = []
-    seen: dict[str, int] = {}
-    for number, line in enumerate(lines, start=1):
+    seen: dict[str, tuple[Path, int]] = {}
+    for path in paths:
+        found = _read_file(path, seen)
+        if not found:
+            raise BadInput(tr("文件里没有探针", "no probes in this file"), where=str(path))
+        probes += found
+    return probes
+
+
+def _read_file(path: Path, seen: dict[str, tuple[Path, int]]) -> list[Probe]:
+    probes: list[Probe] = []
+    # Not splitlines(): a text may hold U+2028, which ends a line there and none in JSON.
+    for number, line in enumerate(read_given(path).split("\n"), start=1):
         if not line.strip():
             continue
         where = f"{path}:{number}"
@@ -110,34 +121,33 @@ def read_probes(path: Path) -> list[Probe]:
         except ValidationError as error:
             raise BadInput(describe(error), where=where) from None
         if probe.id in seen:
-            raise BadInput(
-                tr(
-                    f"id “{probe.id}” 在第 {seen[probe.id]} 行已用过",
-                    f'id "{probe.id}" is taken by line {seen[probe.id]}',
-                ),
-                where=where,
+            other, earlier = seen[probe.id]
+            taken = (
+                tr(f"第 {earlier} 行", f"line {earlier}")
+                if other == path and earlier < number
+                else f"{other}:{earlier}"
             )
-        seen[probe.id] = number
+            raise BadInput(tr(f"id “{probe.id}” 已用于 {taken}", f'id "{probe.id}" is taken by {taken}'), where=where)
+        seen[probe.id] = (path, number)
         probes.append(probe)
-    if not probes:
-        raise BadInput(tr("文件里没有探针", "no probes in this file"), where=str(path))
     return probes
 
 
 def load_probes(
-    files: Sequence[Path] = (), *, split: Split | None = "test", suites: Iterable[str] = SUITES
+    files: Sequence[Path] = (), *, split: Split | None = "test", suites: Iterable[str] | None = None
 ) -> list[Probe]:
     """The probes of `files`, or the shipped ones when none are given, of one split (None: both) and of some suites.
 
-    Shipped probes come in the order of `SUITES`. In a user's own files every suite is taken.
+    Shipped probes come in the order of `SUITES`. `suites` None: all, of a user's own files those with names of their own too.
 
     Raises:
         BadInput: a file is wrong, or nothing is left after choosing.
     """
-    wanted = tuple(suites)
+    wanted = None if suites is None else tuple(suites)
     if files:
-        chosen = [probe for path in files for probe in read_probes(path)]
+        chosen = [probe for probe in _read_files(files) if wanted is None or probe.suite in wanted]
     else:
+        wanted = SUITES if wanted is None else wanted
         folder = resource("data", "probes")
         paths = [folder / f"{suite}.jsonl" for suite in SUITES if suite in wanted]
         chosen = [probe for path in paths if path.is_file() for probe in read_probes(path)]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from identity_kit.evaluate.ask import FILTERED
 from identity_kit.evaluate.card import Card, Cell, Result, Retention, side_by_side
 from identity_kit.evaluate.labels import MEANING, display
 from identity_kit.files import write_text
@@ -33,40 +34,44 @@ def table(card: Card) -> Table:
 
     More conditions than stand side by side get a row each, with both languages together.
     """
+    from rich.markup import escape
     from rich.table import Table
 
     if len(card.labels) > _SIDE_BY_SIDE:
         return _table_by_condition(card)
-    view = Table(title=_title(card), title_justify="left", header_style="bold")
+    view = Table(title=escape(_title(card)), title_justify="left", header_style="bold")
     view.add_column(tr("套件", "suite"))
     view.add_column("")
     for label in card.labels:
-        view.add_column(display(label), justify="right")
+        view.add_column(escape(display(label)), justify="right")
     for suite in card.suites:
         for spoken in _languages(card, suite):
             first = spoken == _languages(card, suite)[0]
             cells = [_terminal_cell(card, label, suite, spoken) for label in card.labels]
-            view.add_row(display(suite) if first else "", spoken, *cells, end_section=spoken == "all")
+            view.add_row(escape(display(suite)) if first else "", spoken, *cells, end_section=spoken == "all")
     return view
 
 
 def _table_by_condition(card: Card) -> Table:
+    from rich.markup import escape
     from rich.table import Table
 
-    view = Table(title=_title(card), title_justify="left", header_style="bold")
+    view = Table(title=escape(_title(card)), title_justify="left", header_style="bold")
     view.add_column("")
     for suite in card.suites:
-        view.add_column(display(suite), justify="right")
+        view.add_column(escape(display(suite)), justify="right")
     for label in card.labels:
         cells = [card.cell(label, suite) for suite in card.suites]
         view.add_row(
-            display(label), *(f"{cell.passed:g}/{cell.total} {cell.share:4.0%}" if cell else "–" for cell in cells)
+            escape(display(label)),
+            *(f"{cell.passed:g}/{cell.total} {cell.share:4.0%}" if cell else "–" for cell in cells),
         )
     return view
 
 
 def side_by_side_table(card: Card) -> Table:
     """Five probes with the baseline's and the subject's answers next to each other, for the terminal."""
+    from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
 
@@ -74,7 +79,7 @@ def side_by_side_table(card: Card) -> Table:
     view.add_column(tr("问题", "question"), ratio=3)
     shown = tuple(dict.fromkeys((card.baseline, card.subject)))
     for label in shown:
-        view.add_column(display(label), ratio=4)
+        view.add_column(escape(display(label)), ratio=4)
     for row in side_by_side(card):
         by_label = {result.condition: result for result in row}
         cells = [Text(shorten(row[0].messages[-1]["content"], 160))]
@@ -94,10 +99,11 @@ def markdown(card: Card) -> str:
     parts = [
         f"# {_title(card)}",
         tr(
-            f"{card.created} · 探针：{card.split} · 用时 {card.seconds:.0f} 秒",
-            f"{card.created} · probes: {card.split} · {card.seconds:.0f} s",
+            f"{card.created} · 探针：{card.split} · 用时 {card.seconds:.0f} 秒 · {counted(card)}",
+            f"{card.created} · probes: {card.split} · {card.seconds:.0f} s · {counted(card)}",
         ),
         _leaks(card),
+        "\n".join(f"- {line}" for line in card.notes),
         _figures(card),
         tr(
             "每格：通过/总数 = 比例 [Wilson 95 % 区间]。抽样的条件：通过数是每次抽样的平均，区间按探针数计，“每次都过”另列。",
@@ -113,6 +119,14 @@ def markdown(card: Card) -> str:
         _provenance(card),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def counted(card: Card) -> str:
+    """How many answers were asked for, and how many were at hand from before."""
+    return tr(
+        f"这次问了 {card.answers_asked} 个回答，{card.answers_kept} 个取自先前的记录",
+        f"{card.answers_asked} answers asked for now, {card.answers_kept} from the journal",
+    )
 
 
 def _leaks(card: Card) -> str:
@@ -259,12 +273,24 @@ def _transcript(result: Result) -> str:
         lines.append(_quoted("system", result.system))
     if len(result.answers) > 1:
         users = [message["content"] for message in result.messages if message["role"] == "user"]
-        for said, answer in zip(users, result.answers, strict=False):
-            lines += [_quoted("user", said), _quoted("assistant", answer)]
+        for turn, said in enumerate(users[: len(result.answers)]):
+            lines += [_quoted("user", said), *_answered(result, turn)]
     else:
         lines += [_quoted(message["role"], message["content"]) for message in result.messages]
-        lines.append(_quoted("assistant", result.answers[-1]))
+        lines += _answered(result, len(result.answers) - 1)
     return "\n".join(lines)
+
+
+def _answered(result: Result, turn: int) -> list[str]:
+    """An answer, after the beginning of what was thought before it; why there is none, where that is known."""
+    thought = result.thoughts[turn] if result.thoughts else ""
+    lines = [_quoted(tr("思考", "thoughts"), shorten(thought, 300))] if thought else []
+    answer = result.answers[turn]
+    if not answer and result.finish_reasons[turn] == FILTERED:
+        answer = tr("（被服务方的内容过滤拦下）", "(withheld by the provider's content filter)")
+    elif not answer and thought:
+        answer = tr("（只有思考，没有作答）", "(thoughts only, no answer)")
+    return [*lines, _quoted("assistant", answer)]
 
 
 def _quoted(role: str, text: str) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from identity_kit.evaluate.ask import Answerer
+from identity_kit.evaluate.ask import Answerer, Condition, Journal, ask_plainly
 from identity_kit.evaluate.card import Result
 from identity_kit.persona import Persona
 from identity_kit.resources import resource
 
-# True: passed, False: failed, None: the judge gave no usable verdict.
-SecondJudge = Callable[[Sequence[Result]], list[bool | None]]
+# True: passed, False: failed, None: the judge gave no usable verdict. Its replies are kept in the journal.
+SecondJudge = Callable[[Sequence[Result], Journal], list[bool | None]]
 
 # What is asked of the judge, by suite; suites whose rule is exact (a number, an end token) need no second opinion.
 EXPECTATIONS = {
@@ -28,12 +28,17 @@ EXPECTATIONS = {
 _VERDICT = re.compile(r"\b(PASS|FAIL)\b", re.IGNORECASE)
 
 
-def llm_judge(answer: Answerer, persona: Persona) -> SecondJudge:
-    """A second judge over any answerer, with the prompt of prompts/second_judge.jinja."""
+def llm_judge(answer: Answerer, persona: Persona, *, fingerprint: str = "") -> SecondJudge:
+    """A second judge over any answerer, with the prompt of prompts/second_judge.jinja.
 
-    def judge(results: Sequence[Result]) -> list[bool | None]:
-        prompts = [[{"role": "user", "content": judge_prompt(result, persona)}] for result in results]
-        replies = answer(prompts, max_new_tokens=[60] * len(prompts), temperature=0.0, seed=0)
+    Args:
+        fingerprint: names the model that judges, as that of a condition does.
+    """
+    model = Condition("second judge", answer, fingerprint=fingerprint)
+
+    def judge(results: Sequence[Result], journal: Journal) -> list[bool | None]:
+        prompts = [judge_prompt(result, persona) for result in results]
+        replies = ask_plainly(model, prompts, cap=60, journal=journal)
         return [read_verdict(reply.text) for reply in replies]
 
     return judge
@@ -76,10 +81,12 @@ def read_verdict(text: str) -> bool | None:
     return found.group(1).upper() == "PASS" if found else None
 
 
-def second_opinions(results: Sequence[Result], label: str, judge: SecondJudge) -> tuple[list[Result], dict[str, float]]:
+def second_opinions(
+    results: Sequence[Result], label: str, judge: SecondJudge, journal: Journal
+) -> tuple[list[Result], dict[str, float]]:
     """The results with the second judge's opinion on those of one condition, and by suite how often it agrees."""
     asked = [i for i, one in enumerate(results) if one.condition == label and one.suite in EXPECTATIONS]
-    opinions = dict(zip(asked, judge([results[i] for i in asked]), strict=True))
+    opinions = dict(zip(asked, judge([results[i] for i in asked], journal), strict=True))
     judged = [
         one.model_copy(update={"second_opinion": opinions[i]}) if i in opinions else one
         for i, one in enumerate(results)

@@ -30,7 +30,7 @@ from identity_kit.generate.write import Draft, Workshop
 from identity_kit.llm.batch import BatchRequest
 from identity_kit.llm.client import Client
 from identity_kit.llm.cost import Meter
-from identity_kit.llm.endpoint import Endpoint
+from identity_kit.llm.endpoint import Endpoint, shown_address
 from identity_kit.llm.journal import Journal
 from identity_kit.llm.limits import Limiter
 from identity_kit.persona import Persona
@@ -402,7 +402,7 @@ class _Run:
             "settings": self.settings.model_dump(mode="json"),
             "endpoints": {
                 role: {
-                    "base_url": client.endpoint.base_url,
+                    "base_url": shown_address(client.endpoint.base_url),
                     "model": client.endpoint.model,
                     "structured": client.structured,
                 }

@@ -165,9 +165,9 @@ def _outcome(value: dict[str, Any], endpoint: Endpoint) -> Completion | Provider
     body = json.dumps(response.get("body") or value.get("error") or {}).encode()
     status = int(response.get("status_code") or 0)
     if status != 200:
-        return from_status(status or 500, body, None, endpoint.key.redact)
+        return from_status(status or 500, body, None, endpoint.redact)
     try:
-        return parse_completion(body, endpoint.key.redact)
+        return parse_completion(body, endpoint.redact)
     except ProviderError as error:
         return error
 
@@ -175,8 +175,8 @@ def _outcome(value: dict[str, Any], endpoint: Endpoint) -> Completion | Provider
 def _typed(error: Any, endpoint: Endpoint) -> ProviderError:
     status = getattr(error, "status_code", 0)
     if not status:
-        return ProviderError("connection", endpoint.key.redact(" ".join(str(error).split())[:200]))
-    return from_status(status, error.response.content, None, endpoint.key.redact)
+        return ProviderError("connection", endpoint.redact(" ".join(str(error).split())[:200]))
+    return from_status(status, error.response.content, None, endpoint.redact)
 
 
 def _parts(requests: Sequence[BatchRequest]) -> Iterator[list[BatchRequest]]:

@@ -271,10 +271,10 @@ class Client:
                     return waited > FIRST_CONTACT
             return waited > self.endpoint.patience
 
-        return AsyncRetrying(retry=retry_if_exception(again), stop=stop, wait=_Wait(), reraise=True)
+        return AsyncRetrying(retry=retry_if_exception(again), stop=stop, wait=PoliteWait(), reraise=True)
 
 
-class _Wait(wait_base):
+class PoliteWait(wait_base):
     """What the provider asks for, with jitter, else exponential with full jitter (Brooker, AWS 2015)."""
 
     _plain = wait_random_exponential(multiplier=0.5, max=20)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import yaml
 
@@ -84,7 +86,47 @@ class Endpoint:
     @property
     def where(self) -> str:
         """The address and model, for messages and the manifest; never the key."""
-        return f"{self.base_url} ({self.model})" if self.model else self.base_url
+        address = shown_address(self.base_url)
+        return f"{address} ({self.model})" if self.model else address
+
+    def redact(self, text: str) -> str:
+        """The text without the key, and without what stands in the address for a password or a token."""
+        for secret in (self.key, *_secrets_in(self.base_url)):
+            text = secret.redact(text)
+        return text
+
+    def url(self, path: str) -> str:
+        """The address of a request: the path goes below the base, before a query that the base may have."""
+        base, mark, query = self.base_url.partition("?")
+        return base.rstrip("/") + path + mark + query
+
+
+def shown_address(address: str) -> str:
+    """An address fit to be shown and stored: without user, password, query and fragment.
+
+    >>> shown_address("https://me:secret@example.org/v1?token=abc")
+    'https://example.org/v1'
+    """
+    scheme, mark, rest = re.split(r"[?#]", address, maxsplit=1)[0].partition("://")
+    host, slash, path = rest.partition("/")
+    return scheme + mark + host.rpartition("@")[2] + slash + path
+
+
+def has_user(address: str) -> bool:
+    """Whether an address brings a user name of its own, which the request then signs in with."""
+    return "@" in address.partition("://")[2].partition("/")[0]
+
+
+def _secrets_in(address: str) -> list[Secret]:
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return []
+    # The version that some services want there is a date, which an answer may well hold.
+    values = [value for name, value in parse_qsl(parts.query) if name != "api-version"]
+    user = parts.netloc.rpartition("@")[0]
+    found = [user, parts.password or "", unquote(parts.password or ""), parts.query, *values]
+    return [Secret(each) for each in found if each]
 
 
 def own_endpoint(base_url: str, model: str, slots: int) -> Endpoint:
@@ -177,13 +219,7 @@ def make_endpoint(
             tr("没有接口地址", "no endpoint address"),
             fix=tr("加上 --base-url 或 --provider", "give --base-url or --provider"),
         )
-    address = address.removesuffix("/chat/completions")
-    if not address.startswith(("http://", "https://")) or len(address) < 11:
-        raise BadInput(
-            tr(f"不是网址：{address}", f"not a web address: {address}"),
-            where="--base-url",
-            fix=tr("例如 https://api.openai.com/v1", "for example https://api.openai.com/v1"),
-        )
+    address = checked_address(address)
     name = model or (preset.model if preset else "")
     variable = key_variable or (preset.key_variable if preset else "")
     key = _read_key(
@@ -214,6 +250,28 @@ def make_endpoint(
     return replace(endpoint, **fields)
 
 
+def checked_address(address: str, *, where: str = "--base-url") -> str:
+    """The address without what a request adds to it.
+
+    Raises:
+        BadInput: it is no web address.
+    """
+    base, mark, query = address.partition("?")
+    base = base.rstrip("/").removesuffix("/chat/completions")
+    try:
+        host = urlsplit(base).hostname
+    except ValueError:
+        host = None
+    if not base.startswith(("http://", "https://")) or not host:
+        shown = shown_address(address)
+        raise BadInput(
+            tr(f"不是网址：{shown}", f"not a web address: {shown}"),
+            where=where,
+            fix=tr("例如 https://api.openai.com/v1", "for example https://api.openai.com/v1"),
+        )
+    return base + mark + query
+
+
 def _address_variable(provider: str | None) -> str:
     return "OLLAMA_BASE_URL" if provider == "ollama" else "VLLM_BASE_URL" if provider == "vllm" else "IDKIT_BASE_URL"
 
@@ -226,18 +284,27 @@ def _read_key(variable: str, *, explicit: bool, address: str) -> str:
             where="--api-key-env",
             fix=f"export {variable}=...",
         )
+    check_key(value, variable)
+    if not variable and is_loopback(address):
+        # A key meant for another service is not handed to whatever listens here.
+        return ""
+    return value
+
+
+def check_key(value: str, variable: str, *, where: str = "--api-key-env") -> None:
+    """Refuse a key that no header can carry.
+
+    Raises:
+        BadInput: it has blanks, or characters beyond ASCII.
+    """
     if any(not " " < c < "\x7f" for c in value):
         raise BadInput(
             tr(
                 f"环境变量 {variable} 里的密钥含有空白或非 ASCII 字符",
                 f"the key in {variable} has blanks or characters beyond ASCII",
             ),
-            where="--api-key-env",
+            where=where,
         )
-    if not variable and is_loopback(address):
-        # A key meant for another service is not handed to whatever listens here.
-        return ""
-    return value
 
 
 def is_loopback(address: str) -> bool:

@@ -31,7 +31,7 @@ _QUOTA = re.compile(
     re.IGNORECASE,
 )
 _FILTER = re.compile(
-    r"content[_ ]?filter|content_policy|data_inspection_failed|inappropriate content|sensitive|敏感|安全审核|不安全",
+    r"content[_ ]?filter|content_policy|data_inspection_failed|inappropriate content|(?<![a-z])(?<!case[ -])sensitive|敏感|安全审核|不安全",
     re.IGNORECASE,
 )
 _UNSUPPORTED = re.compile(
@@ -121,6 +121,11 @@ def _message(value: Any) -> str:
     message = next((error[key] for key in ("message", "msg", "detail", "error_msg") if error.get(key)), "")
     code = next((str(error[key]) for key in ("code", "type", "status") if isinstance(error.get(key), str | int)), "")
     message = message if isinstance(message, str) else _message(message)
+    # Which field is meant stands apart from the words, as a name (OpenAI) or as a path (pydantic).
+    field = error.get("param") or error.get("loc")
+    field = ".".join(map(str, field)) if isinstance(field, list) else field
+    if message and isinstance(field, str) and field not in message:
+        message = f"{field}: {message}"
     return f"{message} ({code})" if code and code not in message else message
 
 

@@ -6,8 +6,9 @@ import json
 import re
 from typing import Any
 
+from identity_kit.text import split_thoughts
+
 _FENCE = re.compile(r"```(?:json|JSON)?\s*\n?(.*?)(?:```|\Z)", re.DOTALL)
-_THINK = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 _TRAILING = re.compile(r",(\s*[}\]])")
 _QUOTES = str.maketrans({"“": '"', "”": '"', "：": ":", "，": ","})
 
@@ -25,7 +26,7 @@ def parse_object(text: str, keys: tuple[str, ...]) -> tuple[dict[str, Any] | Non
     repairs: list[str] = []
     body = text
     for name, mend in (
-        ("reasoning cut out", lambda t: _THINK.sub("", t)),
+        ("reasoning cut out", lambda t: split_thoughts(t)[1]),
         ("fence taken off", lambda t: found[1] if (found := _FENCE.search(t)) and "{" in found[1] else t),
         ("words around dropped", _object_in),
         ("trailing comma removed", lambda t: _TRAILING.sub(r"\1", t)),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import orjson
 
-from identity_kit.llm.endpoint import Endpoint
+from identity_kit.llm.endpoint import Endpoint, shown_address
 from identity_kit.llm.errors import ProviderError, explain
 from identity_kit.llm.jsonout import parse_object
 from identity_kit.llm.wire import Wire
@@ -74,7 +74,7 @@ async def _probe(endpoint: Endpoint) -> EndpointReport:
         structured = [kind for kind in ("json_schema", "json_object") if await _takes(wire, body, kind, remarks)]
     limits = {name.lower(): value for name, value in headers.items() if "ratelimit" in name.lower()}
     return EndpointReport(
-        base_url=endpoint.base_url,
+        base_url=shown_address(endpoint.base_url),
         models=tuple(models),
         model=model,
         answer=answer.text.strip() or "(empty)",
@@ -90,7 +90,7 @@ async def _models(wire: Wire, remarks: list[str]) -> list[str]:
     if status in (401, 403):
         from identity_kit.llm.errors import from_status
 
-        raise from_status(status, content, None, wire.endpoint.key.redact)
+        raise from_status(status, content, None, wire.endpoint.redact)
     try:
         return [str(item["id"]) for item in orjson.loads(content)["data"]]
     except (orjson.JSONDecodeError, KeyError, TypeError):

@@ -76,8 +76,8 @@ class Wire:
         """
         status, headers, content = await self._send("POST", "/chat/completions", orjson.dumps(body))
         if status != 200:
-            raise from_status(status, content, retry_after(headers, content), self.endpoint.key.redact)
-        return parse_completion(content, self.endpoint.key.redact), headers
+            raise from_status(status, content, retry_after(headers, content), self.endpoint.redact)
+        return parse_completion(content, self.endpoint.redact), headers
 
     async def get(self, path: str) -> tuple[int, Mapping[str, str], bytes]:
         """A plain GET below the base address: status, headers, body."""
@@ -85,15 +85,15 @@ class Wire:
 
     async def _send(self, method: str, path: str, data: bytes | None) -> tuple[int, Mapping[str, str], bytes]:
         assert self._session is not None, "a Wire is used inside `async with`"
-        redact = self.endpoint.key.redact
+        redact = self.endpoint.redact
         try:
             async with self._session.request(
-                method, self.endpoint.base_url + path, data=data, allow_redirects=False
+                method, self.endpoint.url(path), data=data, allow_redirects=False
             ) as response:
                 content = await _read(response)
                 if 300 <= response.status < 400:
                     target = response.headers.get("Location", "")
-                    raise ProviderError("not_found", f"redirects to {target}", status=response.status)
+                    raise ProviderError("not_found", redact(f"redirects to {target}"), status=response.status)
                 return response.status, response.headers, content
         except (TimeoutError, aiohttp.ServerTimeoutError):
             raise ProviderError("timeout", f"no answer within {self.endpoint.timeout:g} s") from None
@@ -137,8 +137,9 @@ def parse_completion(content: bytes, redact: Callable[[str], str]) -> Completion
             raise TypeError
     except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, AttributeError, ValueError):
         if _is_error(content):
-            # Some gateways put an error into a 200.
-            raise from_status(500, content, None, redact) from None
+            # Some gateways put an error into a 200; a refusal of this one request is no better for being asked again.
+            refused = from_status(400, content, None, redact)
+            raise (refused if refused.kind == "filtered" else from_status(500, content, None, redact)) from None
         start = " ".join(content[:120].decode("utf-8", "replace").split())
         raise ProviderError("malformed", redact(f"not a chat answer: {start}"), status=200) from None
     return Completion(redact(text or ""), finish, tokens_in, tokens_out, str(value.get("model") or ""))

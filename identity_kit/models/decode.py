@@ -81,6 +81,7 @@ def reply(
     batch_size: int = 48,
     temperature: float = 0.0,
     seed: int = 0,
+    thinking: bool | None = None,
     done: Callable[[int, Reply], None] | None = None,
 ) -> list[Reply]:
     """Answer every conversation; the result is in the order given.
@@ -89,13 +90,14 @@ def reply(
         max_new_tokens: the cap on each answer, one for all or one each; an answer that reaches it has finish_reason
             "length".
         temperature: 0 is greedy; above it, sampled with `seed`.
+        thinking: see `prompt_ids`.
         done: called with each answer as it ends, and which conversation it belongs to.
     """
     import torch
 
     from identity_kit.models.packed import packed_linears
 
-    prompts = [prompt_ids(tokenizer, turns) for turns in conversations]
+    prompts = [prompt_ids(tokenizer, turns, thinking=thinking) for turns in conversations]
     limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else list(max_new_tokens)
     # Long answers begin first: those that begin last keep the batch busy alone.
     waiting = deque(sorted(range(len(prompts)), key=lambda i: (-limits[i], len(prompts[i]))))
@@ -154,9 +156,15 @@ def _generated(
     return said[0, len(prompt) :].tolist()
 
 
-def prompt_ids(tokenizer: Any, turns: Turns) -> list[int]:
-    """The token ids of a conversation up to where the assistant speaks."""
-    text = tokenizer.apply_chat_template(list(turns), add_generation_prompt=True, tokenize=False)
+def prompt_ids(tokenizer: Any, turns: Turns, *, thinking: bool | None = None) -> list[int]:
+    """The token ids of a conversation up to where the assistant speaks.
+
+    Args:
+        thinking: whether a model that can think first is to do so (the template's `enable_thinking`); None leaves it to
+            the template. Templates that know no such thing pass over it.
+    """
+    told = {} if thinking is None else {"enable_thinking": thinking}
+    text = tokenizer.apply_chat_template(list(turns), add_generation_prompt=True, tokenize=False, **told)
     return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 

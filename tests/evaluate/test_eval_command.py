@@ -54,12 +54,51 @@ def test_bad_input_is_one_line_before_anything_is_asked(tiny_folder: Path, tmp_p
         (("eval", tiny_folder, "--owner", "A", "--conditions", "base"), "base needs --base MODEL"),
         (("eval", tiny_folder, "--owner", "A", "--conditions", "fine"), "no condition fine"),
         (("eval", tiny_folder, "--owner", "A", "--probes", tmp_path / "p.jsonl"), "no such file"),
-        (("eval", tiny_folder, "--owner", "A", "--judge-model", "m"), "--judge-url is missing"),
     ):
-        code = main([*map(str, words), "-o", str(tmp_path / "out"), "--ui", "en"])
-        said_out, said_err = capsys.readouterr()
-        assert (code, said in said_err) == (2, True), (words, said_err)
-        assert said_err.count("\n") == 1 and not said_out, said_err
+        _refused(words, said, tmp_path, capsys)
+
+
+def _refused(words, said, tmp_path: Path, capsys) -> None:
+    code = main([*map(str, words), "-o", str(tmp_path / "out"), "--ui", "en"])
+    said_out, said_err = capsys.readouterr()
+    assert (code, said in said_err) == (2, True), (words, said_err)
+    assert said_err.count("\n") == 1 and not said_out, said_err
+
+
+def test_options_that_cannot_be_meant_are_refused_before_a_model_is_looked_for(tmp_path: Path, capsys):
+    blank, latin, own = tmp_path / "blank.txt", tmp_path / "latin.txt", _probes(tmp_path / "p.jsonl")
+    blank.write_text(" \n", encoding="utf-8")
+    latin.write_bytes("Größe".encode("latin-1"))
+    for words, said in (
+        (("--judge-model", "m"), "--judge-url is missing"),
+        (("--judge-url", "http://x/v1"), "--judge-model is missing"),
+        (("--judge-model", "m", "--judge-url", "x"), "--judge-url: not a web address"),
+        (("--fail-under", ","), 'cannot read ","'),
+        (("--fail-under", ""), "--fail-under: cannot read"),
+        (("--suites", ","), "no suite is named"),
+        (("--probes", own, "--suites", "bleed"), "no suite bleed; there are: recall, near_miss"),
+        (("--probes", own, "--suites", "near-miss", "--fail-under", "recall=1"), "suites measured here: near_miss"),
+        (("--probes", own, "--probes", own), "is taken by"),
+        (("--probes", tmp_path), "is a folder"),
+        (("--persona", tmp_path), "is a folder"),
+        (("--system", tmp_path), "is a folder"),
+        (("--system", blank), "nothing stands in this file"),
+        (("--system", latin), "not UTF-8"),
+        (("--max-new-tokens", "0"), "at least 1, got 0"),
+        (("--max-new-tokens", "-3"), "at least 1, got -3"),
+    ):
+        _refused(("eval", "no/where", "--owner", "A", *words), said, tmp_path, capsys)
+
+
+def test_a_dry_run_looks_for_no_model_and_says_what_has_no_base(tmp_path: Path, capsys):
+    probes = ("--probes", _probes(tmp_path / "p.jsonl"), "--suites", "near-miss")
+    words = ("eval", "no/where", "--owner", "A", *probes, "--conditions", "base,tuned", "--dry-run")
+    assert main([*map(str, words), "-o", str(tmp_path / "out"), "--ui", "en"]) == 0
+    said = capsys.readouterr().err
+    assert "there is no base (--base)" in said and "tuned: 1 answers" in said and not (tmp_path / "out").exists()
+    assert main([*map(str, words), "--base", "no/base", "--ui", "en"]) == 0
+    said = capsys.readouterr().err
+    assert "there is no base" not in said and "base: 1 answers" in said
 
 
 def test_dry_run_asks_nothing(idkit, tiny_folder: Path, tmp_path: Path):

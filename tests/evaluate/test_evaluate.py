@@ -12,7 +12,7 @@ from identity_kit.evaluate import Condition, evaluate, load_card, load_probes
 from identity_kit.evaluate.ask import Journal, ask
 from identity_kit.evaluate.judge import Answer
 from identity_kit.evaluate.labels import display
-from identity_kit.evaluate.report import table
+from identity_kit.evaluate.report import side_by_side_table, table
 from identity_kit.persona import make_persona
 
 PERSONA = make_persona(owner={"zh": "文心大佬", "en": "Wenxin Dalao"})
@@ -132,6 +132,49 @@ def test_system_messages_and_samples():
         Condition("sampled", drawn, samples=3)
 
 
+def test_the_journal_forgets_keeps_and_counts(tmp_path: Path):
+    path = tmp_path / "answers.jsonl"
+    odd = Answer("one\u2028line", "stop", 3)
+    Journal(path).add([("k", odd)])
+    assert Journal(path).get("k") == odd
+    fresh = Journal(path, fresh=True)
+    assert fresh.get("k") is None
+    fresh.add([("new", odd)])
+    again = Journal(path)
+    assert again.get("k") is None and again.get("new") == odd
+
+
+def test_a_given_cap_wins_over_the_suites_own():
+    probes = [*load_probes(suites=("recall",))[:1], *load_probes(suites=("drift",))[:1]]
+    given, default = Speaker(WENXIN), Speaker(WENXIN)
+    ask(Condition("a", given), probes, journal=Journal(None), max_new_tokens=300)
+    ask(Condition("a", default), probes, journal=Journal(None))
+    assert {cap for _, cap in given.asked} == {300} and {cap for _, cap in default.asked} == {48, 24, 64}
+
+
+def test_the_last_greedy_condition_is_the_one_judged():
+    probes = load_probes(suites=("facts", "recall"))
+    conditions = [
+        Condition("tuned + system prompt", Speaker(WENXIN)),
+        Condition("tuned, T=0.7 ×2", Speaker(WENXIN), samples=2, temperature=0.7, suites=("recall",)),
+    ]
+    card = evaluate(conditions, PERSONA, probes=probes)
+    assert card.subject == "tuned + system prompt" and card.shortfalls({"facts": 0.5})
+    assert card.answers_asked == len(probes) + 2 * len(load_probes(suites=("recall",))) and card.answers_kept == 0
+
+
+def test_names_are_text_whatever_stands_in_them(tmp_path: Path):
+    odd = make_persona(owner="$$$ bot $\\frac [/x]")
+    rows = [probe.model_copy(update={"suite": "my [/b] $x$"}) for probe in load_probes(suites=("recall",))[:2]]
+    card = evaluate([Condition("tuned [/i]", Speaker("No."))], odd, probes=rows, out=tmp_path)
+    console = Console(width=100, file=io.StringIO(), record=True)
+    console.print(table(card))
+    console.print(side_by_side_table(card))
+    printed = console.export_text()
+    assert "[/x]" in printed and "my [/b] $x$" in printed and "tuned [/i]" in printed
+    assert (tmp_path / "before_after.png").stat().st_size > 10_000
+
+
 def test_what_cannot_be_asked():
     probes = load_probes(suites=("recall",))
     with pytest.raises(BadInput, match="share a label"):
@@ -151,7 +194,7 @@ def test_a_probe_that_training_saw_is_named(tmp_path: Path):
 
 
 def test_the_second_judge_never_decides():
-    def contrary(results):
+    def contrary(results, journal):
         return [not result.passed for result in results]
 
     probes = load_probes(suites=("recall", "facts"))

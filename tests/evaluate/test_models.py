@@ -10,7 +10,8 @@ import pytest
 
 from identity_kit.errors import BadInput, Stopped
 from identity_kit.evaluate import Condition, evaluate, load_probes
-from identity_kit.evaluate.answerers import endpoint_answerer, resident
+from identity_kit.evaluate.answerers import resident
+from identity_kit.evaluate.endpoint import endpoint_answerer
 from identity_kit.evaluate.models import open_subject
 from identity_kit.evaluate.retention import bits_per_byte, more_bits, paragraph_costs, retention_texts
 from identity_kit.evaluate.second import llm_judge, read_verdict

@@ -109,7 +109,7 @@ def test_a_page_instead_of_an_api_is_told(tmp_path: Path, monkeypatch) -> None:
 
 
 def test_one_request_without_a_sensible_answer_does_not_end_the_others(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(client_module._Wait, "__call__", lambda self, state: 0.01)
+    monkeypatch.setattr(client_module.PoliteWait, "__call__", lambda self, state: 0.01)
 
     def fault(number: int) -> str:
         return "shape" if "坏" in server.seen[number].body["messages"][0]["content"] else "ok"
