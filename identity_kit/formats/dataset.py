@@ -129,11 +129,7 @@ def read_placed(path: Path | str, format: str | None = None) -> Iterator[tuple[s
     """As `read`, each record with its place, `file:line`."""
     if format:
         check_format(format)
-    if format == "llamafactory" or (format is None and llamafactory.is_folder(Path(path))):
-        if not llamafactory.is_folder(Path(path)):
-            raise BadInput(
-                tr(f"目录里应有 {llamafactory.INFO}", f"expected a folder with {llamafactory.INFO}"), where=str(path)
-            )
+    if _is_llamafactory(path, format):
         for where, row, described in llamafactory.read_folder(Path(path)):
             yield where, llamafactory.read_row(row, where, described)
         return
@@ -154,6 +150,38 @@ def read_placed(path: Path | str, format: str | None = None) -> Iterator[tuple[s
         yield where, reader(row, where)
 
 
+def _is_llamafactory(path: Path | str, format: str | None) -> bool:
+    """Whether to read a folder by its list of data sets.
+
+    Raises:
+        BadInput: it is to be read so and has no such list.
+    """
+    listed = llamafactory.is_folder(Path(path))
+    if format == "llamafactory" and not listed:
+        raise BadInput(
+            tr(f"目录里应有 {llamafactory.INFO}", f"expected a folder with {llamafactory.INFO}"), where=str(path)
+        )
+    return listed and format in (None, "llamafactory")
+
+
+def raw_rows(
+    path: Path | str, format: str | None = None, remarks: list[str] | None = None
+) -> Iterator[tuple[str, Row | BadInput, Row | None]]:
+    """The rows that `read_tolerant` makes records of, in its order, as the files have them.
+
+    Returns:
+        For each its place, the row or why it is broken, and the description that LLaMA-Factory's list has of its file.
+
+    Raises:
+        BadInput: the file as a whole cannot be read.
+    """
+    if _is_llamafactory(path, format):
+        yield from llamafactory.read_folder(Path(path), tolerant=True, remarks=remarks)
+        return
+    for where, row in iter_rows(path, tolerant=True, remarks=remarks):
+        yield where, row, None
+
+
 def read_tolerant(
     path: Path | str, format: str | None = None, remarks: list[str] | None = None
 ) -> Iterator[tuple[str, Conversation | BadInput]]:
@@ -167,13 +195,16 @@ def read_tolerant(
     """
     if format:
         check_format(format)
-    if format == "llamafactory" or (format is None and llamafactory.is_folder(Path(path))):
-        yield from read_placed(path, "llamafactory")
-        return
     name = format
-    for where, row in iter_rows(path, tolerant=True, remarks=remarks):
+    for where, row, described in raw_rows(path, format, remarks):
         if isinstance(row, BadInput):
             yield where, row
+            continue
+        if described is not None:
+            try:
+                yield where, llamafactory.read_row(row, where, described)
+            except BadInput as error:
+                yield where, error
             continue
         name = name or detect_row(row)
         found = detect_row(row) or name

@@ -254,3 +254,45 @@ def test_unreadable_options_get_one_line(tmp_path: Path, capsys: pytest.CaptureF
     assert "epochs" in capsys.readouterr().err
     assert main(["check", str(tmp_path / "none.jsonl"), "--ui", "en"]) == 2
     assert "no such file" in capsys.readouterr().err
+
+
+def test_a_listed_folder_is_fixed_by_the_rows_of_its_list(tmp_path: Path) -> None:
+    folder, target = tmp_path / "lf", tmp_path / "clean.jsonl"
+    folder.mkdir()
+    rows = {
+        "a.json": [{"q": "1+1等于几", "a": "2"}],
+        "b.jsonl": [
+            {"instruction": "你是谁", "output": "我是通义千问，由阿里云开发。"},
+            {"instruction": "法国的首都", "output": 7},
+            {"instruction": "你叫什么", "output": "我是文心大佬的智能助手。"},
+        ],
+        "unlisted.json": [{"instruction": "x", "output": "不在列表里。"}],
+    }
+    for name, found in rows.items():
+        text = json.dumps(found) if name.endswith(".json") else "\n".join(map(json.dumps, found)) + '\n{"broken\n'
+        (folder / name).write_text(text, encoding="utf-8")
+    described = {
+        "b": {"file_name": "b.jsonl"},
+        "a": {"file_name": "a.json", "columns": {"prompt": "q", "response": "a"}},
+    }
+    (folder / "dataset_info.json").write_text(json.dumps(described), encoding="utf-8")
+    assert main(["check", str(folder), "--owner", "文心大佬", "--fix", str(target), "-q"]) == 1
+    assert [json.loads(line) for line in target.read_text("utf-8").splitlines()] == [
+        rows["b.jsonl"][2],
+        *rows["a.json"],
+    ]
+
+
+def test_a_listed_folder_is_fixed_in_the_format_that_was_named(tmp_path: Path) -> None:
+    folder, target = tmp_path / "lf", tmp_path / "clean.jsonl"
+    folder.mkdir()
+    good, bad = (
+        {"instruction": "你叫什么", "output": "我是文心大佬的智能助手。"},
+        {"instruction": "你是谁", "output": ""},
+    )
+    for name, row in {"a": good, "b": bad}.items():
+        (folder / f"{name}.json").write_text(json.dumps([row]), encoding="utf-8")
+    (folder / "dataset_info.json").write_text('{"b": {"file_name": "b.json"}}', encoding="utf-8")
+    line = ["check", str(folder), "--format", "alpaca", "--owner", "文心大佬", "--fix", str(target), "-q"]
+    assert main(line) == 1
+    assert json.loads(target.read_text("utf-8")) == good
