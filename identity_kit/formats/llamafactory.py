@@ -146,7 +146,8 @@ def read_row(row: Row, where: str, described: Row) -> Conversation:
         if not isinstance(turn, dict):
             return turn
         role = turn.get(tags["role_tag"])
-        return {"role": roles.get(str(role), role), "content": turn.get(tags["content_tag"])}
+        others = {key: value for key, value in turn.items() if key not in (tags["role_tag"], tags["content_tag"])}
+        return {**others, "role": roles.get(str(role), role), "content": turn.get(tags["content_tag"])}
 
     for key in ("conversations", "chosen", "rejected"):
         value = renamed.get(key)
