@@ -48,7 +48,7 @@ def check(
     """
     audit = Audit()
     if isinstance(rows_or_path, str | Path):
-        audit.source = str(rows_or_path)
+        audit.source, audit.format = str(rows_or_path), format
         placed: Iterator[tuple[str, Conversation | BadInput]] = read_tolerant(rows_or_path, format, audit.remarks)
     else:
         placed = ((f"#{i}", row) for i, row in enumerate(rows_or_path, start=1))

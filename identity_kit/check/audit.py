@@ -123,9 +123,10 @@ class Forecast:
 
 @dataclass
 class Audit:
-    """The result of `check`."""
+    """The result of `check`. `format` is the one that its caller named, for `fix` to read the same rows."""
 
     source: str = ""
+    format: str | None = None
     rows: int = 0
     turns: int = 0
     issues: list[Issue] = field(default_factory=list)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from identity_kit.check.audit import ISSUES, Audit
 from identity_kit.errors import BadInput
-from identity_kit.formats.containers import iter_rows, open_rows
+from identity_kit.formats.containers import open_rows
+from identity_kit.formats.dataset import raw_rows
 from identity_kit.ui import tr
 
 # Kinds whose rows go: what is broken or wrong, and repeats. Lengths, near duplicates and cuts by length stay.
@@ -46,7 +47,7 @@ def fix(source: Path | str, target: Path, audit: Audit) -> Fixed:
                 reasons.setdefault(issue.row, kind)
     result = Fixed()
     with open_rows(target) as out:
-        for number, (_, row) in enumerate(iter_rows(source, tolerant=True), start=1):
+        for number, (_, row, _) in enumerate(raw_rows(source, audit.format), start=1):
             reason = reasons.get(number)
             if reason is not None:
                 result.dropped[tr(*ISSUES[reason][1])] += 1

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from identity_kit.cli.options import add_persona_arguments, persona_from
-from identity_kit.errors import WANTING
+from identity_kit.errors import WANTING, BadInput
 from identity_kit.ui import say, tr
 
 if TYPE_CHECKING:
@@ -101,4 +101,8 @@ def _schedule(args: argparse.Namespace) -> Schedule:
     from identity_kit.train.recipe import DEFAULT_RECIPE, load_recipe
 
     given = {key: value for key in ("epochs", "batch_size") if (value := getattr(args, key)) is not None}
+    for key, value in given.items():
+        if not 0 < value < float("inf"):
+            option = f"--{key.replace('_', '-')}"
+            raise BadInput(tr(f"{option} 应大于 0，给的是 {value:g}", f"{option} should be above 0, not {value:g}"))
     return replace(schedule_of(load_recipe(args.recipe or DEFAULT_RECIPE)), **given)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SUMMARY = ("替换数据里的身份", "swap the identity in a data set")
 EXAMPLES = (
-    "idkit rename data/samples/jianmi.xtuner.jsonl -o mine.jsonl --from 尖米 --to 文心大佬",
+    "idkit rename data/samples/jianmi.xtuner.jsonl -o mine.jsonl --from 尖米 --to 文心大佬 --from Jianmi --to 文心大佬",
     "idkit rename IN.json -o OUT.json --from 尖米 --to 文心大佬 --to-en Wenxin --protect 尖米粉",
     "idkit rename self_cognition.jsonl -o OUT.jsonl --owner 文心大佬 --name 小文",
     "idkit rename IN.jsonl --from 尖米 --to 文心大佬 --dry-run",
@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--in-place",
         action="store_true",
-        help=tr("直接修改 IN，留下 .bak 备份", "change IN itself, a copy kept as .bak"),
+        help=tr("直接修改 IN，留下 .bak 备份（.bak.1 …）", "change IN itself, a copy kept as .bak (.bak.1, …)"),
     )
     parser.add_argument(
         "--processes",
@@ -181,6 +181,7 @@ _REASONS = {
     "field": ("角色、编号等字段", "role, id and the like"),
     "key": ("JSON 键", "JSON key"),
     "placeholder": ("没有值的占位符", "placeholder without a value"),
+    "vendor": ("同一厂商的另一种写法，也用 --from 改", "same vendor spelled otherwise, give --from for it too"),
     "spaced": ("可能是旧名，请人看", "perhaps the old name, please look"),
 }
 

@@ -13,7 +13,8 @@ from identity_kit.errors import BadInput
 from identity_kit.formats import FORMATS, alpaca, llamafactory, messages, preference, sharegpt, swift, xtuner
 from identity_kit.formats import pairs as pairing
 from identity_kit.formats.containers import iter_rows, open_rows
-from identity_kit.formats.rows import Row, Unheld, own_columns
+from identity_kit.formats.encoding import kind_of
+from identity_kit.formats.rows import Row, Unheld, message_fields, own_columns
 from identity_kit.ui import tr
 
 # Ways in which one format is written; the first is the default.
@@ -24,6 +25,13 @@ def _read_openai(row: Row, where: str) -> Conversation:
     """Messages, or a prompt and its completion."""
     return (preference.read_completion if "completion" in row else messages.read_row)(row, where)
 
+
+# Keys of one message that a format documents beside role and text, and the list that they stand in.
+_MESSAGE_KEYS = {
+    ("openai", None): ("messages", ("name", "weight")),
+    ("swift", "new"): ("messages", ("loss",)),
+    ("xtuner", None): ("conversation", ("output_with_loss",)),
+}
 
 # In the order in which a row is tried; the first that fits names the format.
 _MATCHES: tuple[tuple[str, Callable[[Row], bool]], ...] = (
@@ -129,11 +137,7 @@ def read_placed(path: Path | str, format: str | None = None) -> Iterator[tuple[s
     """As `read`, each record with its place, `file:line`."""
     if format:
         check_format(format)
-    if format == "llamafactory" or (format is None and llamafactory.is_folder(Path(path))):
-        if not llamafactory.is_folder(Path(path)):
-            raise BadInput(
-                tr(f"目录里应有 {llamafactory.INFO}", f"expected a folder with {llamafactory.INFO}"), where=str(path)
-            )
+    if _is_llamafactory(path, format):
         for where, row, described in llamafactory.read_folder(Path(path)):
             yield where, llamafactory.read_row(row, where, described)
         return
@@ -154,6 +158,38 @@ def read_placed(path: Path | str, format: str | None = None) -> Iterator[tuple[s
         yield where, reader(row, where)
 
 
+def _is_llamafactory(path: Path | str, format: str | None) -> bool:
+    """Whether to read a folder by its list of data sets.
+
+    Raises:
+        BadInput: it is to be read so and has no such list.
+    """
+    listed = llamafactory.is_folder(Path(path))
+    if format == "llamafactory" and not listed:
+        raise BadInput(
+            tr(f"目录里应有 {llamafactory.INFO}", f"expected a folder with {llamafactory.INFO}"), where=str(path)
+        )
+    return listed and format in (None, "llamafactory")
+
+
+def raw_rows(
+    path: Path | str, format: str | None = None, remarks: list[str] | None = None
+) -> Iterator[tuple[str, Row | BadInput, Row | None]]:
+    """The rows that `read_tolerant` makes records of, in its order, as the files have them.
+
+    Returns:
+        For each its place, the row or why it is broken, and the description that LLaMA-Factory's list has of its file.
+
+    Raises:
+        BadInput: the file as a whole cannot be read.
+    """
+    if _is_llamafactory(path, format):
+        yield from llamafactory.read_folder(Path(path), tolerant=True, remarks=remarks)
+        return
+    for where, row in iter_rows(path, tolerant=True, remarks=remarks):
+        yield where, row, None
+
+
 def read_tolerant(
     path: Path | str, format: str | None = None, remarks: list[str] | None = None
 ) -> Iterator[tuple[str, Conversation | BadInput]]:
@@ -167,13 +203,16 @@ def read_tolerant(
     """
     if format:
         check_format(format)
-    if format == "llamafactory" or (format is None and llamafactory.is_folder(Path(path))):
-        yield from read_placed(path, "llamafactory")
-        return
     name = format
-    for where, row in iter_rows(path, tolerant=True, remarks=remarks):
+    for where, row, described in raw_rows(path, format, remarks):
         if isinstance(row, BadInput):
             yield where, row
+            continue
+        if described is not None:
+            try:
+                yield where, llamafactory.read_row(row, where, described)
+            except BadInput as error:
+                yield where, error
             continue
         name = name or detect_row(row)
         found = detect_row(row) or name
@@ -227,7 +266,8 @@ def write(
         lossy: leave out what has no place in the format, and count it, rather than refuse.
 
     Raises:
-        BadInput: the format has no place for something in a record (without `lossy`), or an unknown format or style.
+        BadInput: the format has no place for something in a record (without `lossy`), or for any record at all; or an
+            unknown format or style.
         Stopped: the disk is full.
     """
     check_format(format)
@@ -256,6 +296,18 @@ def write(
                     raise _refused(number, format, problem.what) from None
                 result.dropped[problem.what] += 1
         result.rows = out.count
+        if result.dropped and not result.records:
+            reasons = ", ".join(f"{what} {count}" for what, count in result.dropped.most_common(3))
+            raise BadInput(
+                tr(
+                    f"没有一条记录能写成 {format}（略去：{reasons}）",
+                    f"no record can be written as {format} (left out: {reasons})",
+                ),
+                where=str(path),
+                fix=tr("加上 --rejected-by 或 --rejected", "give --rejected-by or --rejected")
+                if format == "dpo"
+                else "",
+            )
     if format == "llamafactory":
         llamafactory.register(target.parent, name, llamafactory.entry(target.name, pairs=bool(pairs)))
     return result
@@ -291,7 +343,30 @@ def _to_rows(conversation: Conversation, format: str, style: str | None, result:
         rows = swift.write_row(conversation, style or "old")
     else:
         rows = _WRITERS[format](conversation)
-    return rows if isinstance(rows, list) else [rows]
+    rows = rows if isinstance(rows, list) else [rows]
+    if format != "messages":
+        _put_back(conversation, rows[0], _MESSAGE_KEYS.get((format, style)), result, lossy=lossy)
+    return rows
+
+
+def _put_back(
+    conversation: Conversation, row: Row, known: tuple[str, tuple[str, ...]] | None, result: Written, *, lossy: bool
+) -> None:
+    """Give the messages of a row what they came with, where it has a place; what has none is counted.
+
+    Raises:
+        Unheld: something has no place, without `lossy`.
+    """
+    if kind_of(result.path) not in ("json", "jsonl"):  # the columns of a table are the same for every row
+        known = None
+    for (name, index, key), value in message_fields(conversation).items():
+        if known and name == known[0] and key in known[1] and index < len(row[name]):
+            row[name][index][key] = value
+            continue
+        what = tr(f"消息里的字段 “{name}.{key}”", f'a field "{name}.{key}" of a message')
+        if not lossy:
+            raise Unheld(what)
+        result.dropped[what] += 1
 
 
 def convert(

@@ -132,23 +132,36 @@ def text_lines(path: Path, encoding: Encoding) -> Iterator[tuple[int, str]]:
     number = 0
     with open_bytes(path) as stream:
         try:
-            if encoding.name.startswith("utf-16"):
-                reader = codecs.getreader(encoding.name)(stream)
-                reader.read(1)
-                for number, line in enumerate(reader, start=1):
-                    yield number, line
-                return
-            for number, raw in enumerate(stream, start=1):
+            lines = _wide_lines(stream, encoding) if encoding.name.startswith("utf-16") else stream
+            for number, raw in enumerate(lines, start=1):
                 body = raw.removeprefix(encoding.mark) if number == 1 else raw
                 yield number, body.decode(encoding.name)
         except UnicodeDecodeError:
             raise BadInput(
                 tr(f"不是有效的 {encoding} 文本", f"not valid {encoding} text"),
-                where=f"{path}:{number + 1 if encoding.name.startswith('utf-16') else number}",
+                where=f"{path}:{number}",
                 fix=tr("把文件另存为 UTF-8", "save the file as UTF-8"),
             ) from None
         except (gzip.BadGzipFile, zlib.error, EOFError):
             raise BadInput(tr("gzip 文件已损坏", "the gzip file is broken"), where=f"{path}:{number + 1}") from None
+
+
+def _wide_lines(stream: IO[bytes], encoding: Encoding) -> Iterator[bytes]:
+    """The lines of UTF-16 as bytes, parted at line feeds alone, as other encodings are: JSON may hold U+2028 as it is."""
+    end = "\n".encode(encoding.name)
+    kept = b""
+    while piece := stream.read(_SAMPLE):
+        lines, at, start = kept + piece, max(0, len(kept) - 1), 0
+        while (at := lines.find(end, at)) >= 0:
+            if at % 2:  # the halves of two characters
+                at += 1
+                continue
+            at += 2
+            yield lines[start:at]
+            start = at
+        kept = lines[start:]
+    if kept:
+        yield kept
 
 
 def files_below(folder: Path, suffixes: tuple[str, ...] | None = None) -> list[Path]:

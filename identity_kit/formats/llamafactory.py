@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 from identity_kit.conversation import Conversation
 from identity_kit.errors import BadInput
@@ -80,8 +80,22 @@ def data_file(output: Path, suffix: str = ".json") -> tuple[Path, str]:
     return output / f"{stem}{suffix}", stem
 
 
-def read_folder(folder: Path) -> Iterator[tuple[str, Row, Row]]:
+@overload
+def read_folder(folder: Path) -> Iterator[tuple[str, Row, Row]]: ...
+
+
+@overload
+def read_folder(
+    folder: Path, *, tolerant: Literal[True], remarks: list[str] | None = None
+) -> Iterator[tuple[str, Row | BadInput, Row]]: ...
+
+
+def read_folder(folder: Path, *, tolerant: bool = False, remarks: list[str] | None = None) -> Iterator[Any]:
     """The rows of all local data sets in the list, each with its place and its description.
+
+    Args:
+        tolerant: give a JSON line that is broken as its error, and go on.
+        remarks: what there is to say about a file is added here.
 
     Raises:
         BadInput: an entry is not a description, or its file is missing.
@@ -96,7 +110,8 @@ def read_folder(folder: Path) -> Iterator[tuple[str, Row, Row]]:
         if "file_name" not in described or not (folder / str(described["file_name"])).exists():
             continue
         found = True
-        for where, row in iter_rows(folder / str(described["file_name"])):
+        options: dict[str, Any] = {"tolerant": tolerant, "remarks": remarks}
+        for where, row in iter_rows(folder / str(described["file_name"]), **options):
             yield where, row, described
     if not found:
         raise BadInput(
@@ -131,7 +146,8 @@ def read_row(row: Row, where: str, described: Row) -> Conversation:
         if not isinstance(turn, dict):
             return turn
         role = turn.get(tags["role_tag"])
-        return {"role": roles.get(str(role), role), "content": turn.get(tags["content_tag"])}
+        others = {key: value for key, value in turn.items() if key not in (tags["role_tag"], tags["content_tag"])}
+        return {**others, "role": roles.get(str(role), role), "content": turn.get(tags["content_tag"])}
 
     for key in ("conversations", "chosen", "rejected"):
         value = renamed.get(key)

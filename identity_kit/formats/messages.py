@@ -7,7 +7,17 @@ from typing import Any
 import orjson
 
 from identity_kit.conversation import Conversation
-from identity_kit.formats.rows import Row, Unheld, finish, list_field, message_list, no_rejected, optional_text, rest
+from identity_kit.formats.rows import (
+    Row,
+    Unheld,
+    finish,
+    list_field,
+    message_list,
+    no_rejected,
+    optional_text,
+    rest,
+    with_fields,
+)
 from identity_kit.ui import tr
 
 
@@ -22,7 +32,8 @@ def read_row(row: Row, where: str) -> Conversation:
     Raises:
         BadInput: a field of the wrong type, an unknown role, or no messages.
     """
-    messages = message_list(list_field(row, "messages", where), "role", "content", "messages", where)
+    unknown: Row = {}
+    messages = message_list(list_field(row, "messages", where), "role", "content", "messages", where, unknown)
     meta = row.get("meta")
     if isinstance(meta, str):  # tables hold it as JSON
         meta = parse_object(meta)
@@ -30,7 +41,7 @@ def read_row(row: Row, where: str) -> Conversation:
     for key, value in rest(row, "messages", "meta", "rejected").items():
         extras.setdefault(key, value)
     rejected = optional_text(row, "rejected", where) if row.get("rejected") is not None else None
-    return finish(messages, where, extras=extras, rejected=rejected)
+    return finish(messages, where, extras=with_fields(extras, unknown), rejected=rejected)
 
 
 def parse_object(text: str) -> Any:

@@ -49,11 +49,20 @@ def pair(rows: Iterable[Conversation], others: dict[Key, str], counts: Counter[s
 
 
 def require_pairs(counts: Counter[str], path: Path) -> None:
-    """Refuse a file of other answers of which none fits.
+    """Refuse a file of other answers of which none fits or none differs.
 
     Raises:
         BadInput: no row got a rejected answer.
     """
+    if counts["same"] and not counts["paired"]:
+        raise BadInput(
+            tr(
+                f"它的回答与输入的都相同（{counts['same']} 个）",
+                f"its answers are all the same as the input's ({counts['same']})",
+            ),
+            where=str(path),
+            fix=tr("用还没训练过的模型来回答", "let the model answer that was not trained on them"),
+        )
     if not counts["paired"]:
         raise BadInput(
             tr("没有一个问题与输入相同", "none of its questions is in the input"),

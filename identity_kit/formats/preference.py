@@ -11,7 +11,7 @@ from typing import Any
 from identity_kit.conversation import Conversation, Message
 from identity_kit.errors import BadInput
 from identity_kit.formats import alpaca, sharegpt
-from identity_kit.formats.rows import Row, Unheld, build, finish, optional_text, rest
+from identity_kit.formats.rows import Row, Unheld, build, finish, optional_text, pairs_field, rest, with_fields
 from identity_kit.ui import tr
 
 
@@ -30,14 +30,14 @@ def matches_completion(row: Row) -> bool:
     return "prompt" in row and "completion" in row and "label" not in row
 
 
-def _turns(value: Any, role: str, field: str, where: str) -> list[Message]:
+def _turns(value: Any, role: str, field: str, where: str, unknown: Row) -> list[Message]:
     """A text, one message or a list of messages, as messages; a bare text speaks in `role`."""
     if isinstance(value, str):
         return [Message(role=role, content=value)]  # type: ignore[arg-type]
     items = [value] if isinstance(value, dict) else value
     if not isinstance(items, list):
         raise BadInput(tr(f"字段 “{field}” 应为文本或消息", f'field "{field}" should be text or messages'), where=where)
-    return sharegpt.read_messages(items, field, where) if items else []
+    return sharegpt.read_messages(items, field, where, unknown) if items else []
 
 
 def _answer(messages: list[Message], field: str, where: str) -> str:
@@ -48,20 +48,26 @@ def _answer(messages: list[Message], field: str, where: str) -> str:
     return messages[-1].content
 
 
-def _prompt(row: Row, where: str) -> list[Message]:
-    """The turns before the answer, wherever the row keeps them."""
-    if "instruction" in row:
-        system = optional_text(row, "system", where)
-        return list(build(system, [(alpaca.read_question(row, where), "")], where).messages[:-1])
-    key = next((name for name in ("prompt", "conversations", "messages", "question") if name in row), None)
-    messages = [] if key is None else _turns(row[key], "user", key, where)
+def _prompt(row: Row, where: str, unknown: Row) -> tuple[list[Message], tuple[str, ...]]:
+    """The turns before the answer, wherever the row keeps them, and the columns that they were read from."""
     system = optional_text(row, "system", where)
+    key = next((name for name in _PROMPTS if name in row), None)
+    if "instruction" in row:
+        pairs = [*pairs_field(row, "history", where), (alpaca.read_question(row, where), "")]
+        return list(build(system, pairs, where).messages[:-1]), ("instruction", "input", "history", "system")
+    if key is None:
+        return [Message(role="system", content=system)] if system else [], ("system",)
+    if isinstance(row[key], str):
+        pairs = [*pairs_field(row, "history", where), (row[key], "")]
+        return list(build(system, pairs, where).messages[:-1]), (key, "history", "system")
+    messages = _turns(row[key], "user", key, where, unknown)
     if system and not (messages and messages[0].role == "system"):
         messages.insert(0, Message(role="system", content=system))
-    return messages
+    return messages, (key, "system")
 
 
-_PROMPT_COLUMNS = ("prompt", "conversations", "messages", "question", "instruction", "input", "system")
+# The columns that may hold the prompt; where a row has several, the others are columns like any.
+_PROMPTS = ("prompt", "conversations", "messages", "question", "input")
 
 
 def read_dpo(row: Row, where: str) -> Conversation:
@@ -70,11 +76,12 @@ def read_dpo(row: Row, where: str) -> Conversation:
     Raises:
         BadInput: a field of the wrong type, two different prompts, or no answer at the end.
     """
-    chosen = _turns(row["chosen"], "assistant", "chosen", where)
-    rejected = _turns(row["rejected"], "assistant", "rejected", where)
+    unknown: Row = {}
+    chosen = _turns(row.get("chosen"), "assistant", "chosen", where, unknown)
+    rejected = _turns(row.get("rejected"), "assistant", "rejected", where, unknown)
     refused = _answer(rejected, "rejected", where)
     _answer(chosen, "chosen", where)
-    prompt = _prompt(row, where)
+    prompt, used = _prompt(row, where, unknown)
     if len(chosen) > 1 or len(rejected) > 1:
         if chosen[:-1] != rejected[:-1]:
             raise BadInput(
@@ -82,7 +89,8 @@ def read_dpo(row: Row, where: str) -> Conversation:
             )
         prompt = chosen[:-1] if not prompt or chosen[: len(prompt)] == prompt else prompt + chosen[:-1]
     messages = [*prompt, chosen[-1]]
-    return finish(messages, where, extras=rest(row, "chosen", "rejected", *_PROMPT_COLUMNS), rejected=refused)
+    extras = with_fields(rest(row, "chosen", "rejected", *used), unknown)
+    return finish(messages, where, extras=extras, rejected=refused)
 
 
 def _split(conversation: Conversation) -> tuple[list[Row], str]:
@@ -144,9 +152,11 @@ def read_kto(rows: Iterable[tuple[str, Row]]) -> Iterator[Conversation]:
     for where, row in rows:
         if not isinstance(row.get("label"), bool):
             raise BadInput(tr("字段 “label” 应为 true 或 false", 'field "label" should be true or false'), where=where)
-        prompt = _prompt(row, where)
-        completion = _answer(_turns(row["completion"], "assistant", "completion", where), "completion", where)
-        extras = rest(row, "completion", "label", *_PROMPT_COLUMNS)
+        unknown: Row = {}
+        prompt, used = _prompt(row, where, unknown)
+        answer = _turns(row.get("completion"), "assistant", "completion", where, unknown)
+        completion = _answer(answer, "completion", where)
+        extras = with_fields(rest(row, "completion", "label", *used), unknown)
         if held and not row["label"] and held[0] == prompt and held[2] == extras:
             yield finish(
                 [*prompt, Message(role="assistant", content=held[1])], place, extras=extras, rejected=completion
@@ -170,6 +180,8 @@ def read_completion(row: Row, where: str) -> Conversation:
     Raises:
         BadInput: a field of the wrong type.
     """
-    completion = _turns(row["completion"], "assistant", "completion", where)
-    extras = rest(row, "completion", *_PROMPT_COLUMNS)
-    return finish([*_prompt(row, where), *completion], where, extras=extras)
+    unknown: Row = {}
+    prompt, used = _prompt(row, where, unknown)
+    completion = _turns(row["completion"], "assistant", "completion", where, unknown)
+    extras = with_fields(rest(row, "completion", *used), unknown)
+    return finish([*prompt, *completion], where, extras=extras)

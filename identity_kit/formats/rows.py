@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -27,6 +28,10 @@ ROLES: Mapping[str, Role] = {
     "observation": "tool",
     "function_response": "tool",
 }
+
+# Where `meta` keeps what messages held beside role and text: {"messages[1].weight": 0}, by the place in the source.
+MESSAGE_FIELDS = "message_fields"
+_PLACE = re.compile(r"(\w+)\[(\d+)\]\.(.+)", re.DOTALL)
 
 _KINDS = {dict: ("对象", "an object"), list: ("列表", "a list"), bool: ("真假值", "a truth value")}
 
@@ -131,8 +136,29 @@ def rest(row: Row, *used: str) -> Row:
 
 
 def own_columns(conversation: Conversation) -> tuple[str, ...]:
-    """The names in `meta` that came with the user's data and are not provenance of ours."""
-    return tuple(conversation.meta.model_extra or ())
+    """The names in `meta` that came with the user's data and are not provenance of ours; those of messages apart."""
+    kept = message_fields(conversation)
+    return tuple(name for name in conversation.meta.model_extra or () if not (kept and name == MESSAGE_FIELDS))
+
+
+def note_fields(unknown: Row, item: Row, used: Collection[str], place: str) -> None:
+    """Add to `unknown` what a message holds beside the keys that were read, empty ones left out."""
+    unknown.update({f"{place}.{key}": value for key, value in rest(item, *used).items()})
+
+
+def with_fields(extras: Row, unknown: Row) -> Row:
+    """A row's other columns together with what its messages held beside role and text."""
+    kept = extras.get(MESSAGE_FIELDS)
+    return {**extras, MESSAGE_FIELDS: {**(kept if isinstance(kept, dict) else {}), **unknown}} if unknown else extras
+
+
+def message_fields(conversation: Conversation) -> dict[tuple[str, int, str], Any]:
+    """What the messages held beside role and text, by list, place in it and key."""
+    found = (conversation.meta.model_extra or {}).get(MESSAGE_FIELDS)
+    if not isinstance(found, dict):
+        return {}
+    places = {_PLACE.fullmatch(str(place)): value for place, value in found.items()}
+    return {(place[1], int(place[2]), place[3]): value for place, value in places.items() if place}
 
 
 def split_turns(conversation: Conversation, *, tools: bool = False) -> tuple[str, list[tuple[str, str]]]:
@@ -179,8 +205,13 @@ def no_rejected(conversation: Conversation) -> None:
         raise Unheld(tr("rejected 回答", "a rejected answer"))
 
 
-def message_list(items: list[Any], role_key: str, content_key: str, field: str, where: str) -> list[Message]:
+def message_list(
+    items: list[Any], role_key: str, content_key: str, field: str, where: str, unknown: Row
+) -> list[Message]:
     """Messages from a list of objects with a role and a text each.
+
+    Args:
+        unknown: filled with what else they hold, by place.
 
     Raises:
         BadInput: an item is no object, a role is unknown, a text is not text, or it calls tools.
@@ -198,6 +229,7 @@ def message_list(items: list[Any], role_key: str, content_key: str, field: str, 
             if role is not None:
                 what = tr(f"“{place}” 调用了工具，这里没有地方放", f'"{place}" calls a tool, which has no place here')
             raise BadInput(what, where=where, fix=tr(f"可用的角色：{known}", f"roles that can be read: {known}"))
+        note_fields(unknown, item, (role_key, content_key), place)
         messages.append(
             Message(role=role, content=content_text(item.get(content_key), f"{place}.{content_key}", where))
         )

@@ -14,9 +14,11 @@ from identity_kit.formats.rows import (
     list_field,
     message_list,
     no_rejected,
+    note_fields,
     optional_text,
     rest,
     text_field,
+    with_fields,
 )
 from identity_kit.ui import tr
 
@@ -31,17 +33,20 @@ def matches(row: Row) -> bool:
     return isinstance(turns, list) and bool(turns) and isinstance(turns[0], dict) and "output" not in turns[0]
 
 
-def read_messages(items: list[Any], field: str, where: str) -> list[Message]:
+def read_messages(items: list[Any], field: str, where: str, unknown: Row) -> list[Message]:
     """Messages in either tag style, or in `human`/`assistant` pairs.
+
+    Args:
+        unknown: filled with what they hold beside role and text, by place.
 
     Raises:
         BadInput: an item fits neither style.
     """
     first = items[0] if items and isinstance(items[0], dict) else {}
     if "from" in first:
-        return message_list(items, "from", "value", field, where)
+        return message_list(items, "from", "value", field, where, unknown)
     if "role" in first:
-        return message_list(items, "role", "content", field, where)
+        return message_list(items, "role", "content", field, where, unknown)
     asked = next((key for key in ("human", "user") if key in first), None)
     if asked is None or "assistant" not in first:
         raise BadInput(
@@ -56,6 +61,7 @@ def read_messages(items: list[Any], field: str, where: str) -> list[Message]:
         place = f"{where} {field}[{i}]"
         messages.append(Message(role="user", content=text_field(item, asked, place)))
         messages.append(Message(role="assistant", content=text_field(item, "assistant", place)))
+        note_fields(unknown, item, (asked, "assistant"), f"{field}[{i}]")
     return messages
 
 
@@ -66,11 +72,12 @@ def read_row(row: Row, where: str) -> Conversation:
         BadInput: a field of the wrong type, an unknown role, or no messages.
     """
     field = "conversations" if "conversations" in row else "conversation"
-    messages = read_messages(list_field(row, field, where), field, where)
+    unknown: Row = {}
+    messages = read_messages(list_field(row, field, where), field, where, unknown)
     system = optional_text(row, "system", where)
     if system and messages and messages[0].role != "system":
         messages.insert(0, Message(role="system", content=system))
-    return finish(messages, where, extras=rest(row, field, "system"))
+    return finish(messages, where, extras=with_fields(rest(row, field, "system"), unknown))
 
 
 def tagged(message: Message, style: str) -> Row:

@@ -16,6 +16,7 @@ from identity_kit.formats.rows import (
     rest,
     split_turns,
     text_field,
+    with_fields,
 )
 from identity_kit.ui import tr
 
@@ -42,9 +43,11 @@ def read_row(row: Row, where: str) -> Conversation:
         BadInput: a field is missing or not text.
     """
     if "messages" in row:
-        messages = message_list(list_field(row, "messages", where), "role", "content", "messages", where)
+        unknown: Row = {}
+        messages = message_list(list_field(row, "messages", where), "role", "content", "messages", where, unknown)
         rejected = text_field(row, "rejected_response", where) if row.get("rejected_response") is not None else None
-        return finish(messages, where, extras=rest(row, "messages", "rejected_response"), rejected=rejected)
+        extras = with_fields(rest(row, "messages", "rejected_response"), unknown)
+        return finish(messages, where, extras=extras, rejected=rejected)
     question = _column(row, _QUESTIONS) or "query"
     answer = _column(row, _ANSWERS) or "response"
     pairs = pairs_field(row, "history", where)

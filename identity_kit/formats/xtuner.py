@@ -13,10 +13,12 @@ from identity_kit.formats.rows import (
     build,
     list_field,
     no_rejected,
+    note_fields,
     optional_text,
     rest,
     split_turns,
     text_field,
+    with_fields,
 )
 from identity_kit.ui import tr
 
@@ -35,6 +37,7 @@ def read_row(row: Row, where: str) -> Conversation:
     """
     turns = list_field(row, "conversation", where)
     system, pairs = "", []
+    unknown: Row = {}
     for i, turn in enumerate(turns):
         place = f"{where} conversation[{i}]"
         if not isinstance(turn, dict):
@@ -47,8 +50,9 @@ def read_row(row: Row, where: str) -> Conversation:
                 fix=tr("把它放在第一轮", "put it in the first turn"),
             )
         system = system or found
+        note_fields(unknown, turn, ("system", "input", "output"), f"conversation[{i}]")
         pairs.append((text_field(turn, "input", place), text_field(turn, "output", place)))
-    return build(system, pairs, where, extras=rest(row, "conversation"))
+    return build(system, pairs, where, extras=with_fields(rest(row, "conversation"), unknown))
 
 
 def write_row(conversation: Conversation) -> Row:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
-from contextlib import nullcontext
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
-from identity_kit.errors import BadInput
+from identity_kit.errors import BadInput, Stopped
 from identity_kit.files import atomic_open
 from identity_kit.formats.encoding import (
     SUFFIXES,
@@ -49,40 +51,74 @@ def rename(
 
     Args:
         target: the output file or folder; None with `in_place` or `dry_run`.
-        in_place: replace the source, a copy of it kept as `NAME.bak`.
+        in_place: replace the source, a copy of it kept as `NAME.bak`, or `NAME.bak.1`, … where that is taken.
         dry_run: write nothing.
         processes: how many share a large JSONL file; 0 for one a core, or one where the file is small.
 
     Raises:
-        BadInput: the target is the source, a file is broken (with the line), nothing to read.
+        BadInput: the target is the source, a file is broken (with the line), nothing to read; nothing is written.
         Stopped: the disk is full; what was there before is as it was.
     """
     if source.is_dir():
-        return _rename_folder(source, target, rules, in_place=in_place, dry_run=dry_run, processes=processes)
+        where = None if dry_run else source if in_place else target
+        return _rename_folder(source, where, rules, in_place=in_place, processes=processes)
     return rename_file(source, target, rules, in_place=in_place, dry_run=dry_run, processes=processes)
 
 
-def _rename_folder(source: Path, target: Path | None, rules: Rules, **options: Any) -> Report:
+def _rename_folder(source: Path, target: Path | None, rules: Rules, *, in_place: bool, processes: int) -> Report:
+    """Rename into a hidden folder first: its files take their places when the last of them is done."""
     files = files_below(source)
     known = [path for path in files if path.name.removesuffix(".gz").endswith(SUFFIXES)]
     if not known:
         raise BadInput(tr("目录中没有数据文件", "no data files in the folder"), where=str(source))
-    if target is not None and target.resolve().is_relative_to(source.resolve()):
+    if target is not None and target.exists() and not target.is_dir():
+        raise BadInput(tr("是文件，应为目录", "is a file, expected a folder"), where=str(target))
+    if target is not None and not in_place and target.resolve().is_relative_to(source.resolve()):
         raise BadInput(
             tr("输出目录在输入目录之内", "the output folder lies inside the input folder"),
             where=str(target),
             fix=tr("换一个 -o，或用 --in-place", "choose another -o, or use --in-place"),
         )
     total = Report()
-    for path in files:
-        output = target / path.relative_to(source) if target else None
-        if path not in known or path.name == "dataset_info.json":
-            if output is not None and not options["dry_run"]:
+    written: list[Path] = []
+    with _staging(target) as staged:
+        for path in files:
+            output = staged / path.relative_to(source) if staged else None
+            # an empty file has no name in it: a journal of which nothing was written yet, for one
+            if path in known and path.name != "dataset_info.json" and path.stat().st_size:
+                total.add_file(rename_file(path, output, rules, dry_run=staged is None, processes=processes))
+            elif output is not None and not in_place:
                 output.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, output)
-            continue
-        total.add_file(rename_file(path, output, rules, **options))
+            if output is not None and output.exists():
+                written.append(path.relative_to(source))
+        for name in written:
+            assert target is not None and staged is not None
+            place = target / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if in_place:
+                _keep_copy(place, total)
+            (staged / name).replace(place)
     return total
+
+
+@contextmanager
+def _staging(target: Path | None) -> Iterator[Path | None]:
+    """A hidden folder in the target, or beside it, that is gone afterwards; None where nothing is to be written."""
+    if target is None:
+        yield None
+        return
+    try:
+        base = target if target.is_dir() else target.parent
+        base.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".part", dir=base) as name:
+            yield Path(name)
+    except OSError as error:
+        raise Stopped(
+            tr(f"写不了文件：{error.strerror}", f"cannot write the file: {error.strerror}"),
+            where=str(error.filename or target),
+            fix=tr("腾出空间或换个 -o，再运行同一条命令", "free some space or choose another -o, then run it again"),
+        ) from error
 
 
 def rename_file(
@@ -117,7 +153,8 @@ def rename_file(
         )
     destination = None if dry_run else source if in_place else target
     rewriter = _rewriter(source, kind, rules)
-    with _output(destination, in_place) as out:
+    kept = Report()
+    with _output(destination, kept if in_place else None) as out:
         if kind in ("parquet", "arrow"):
             from identity_kit.rename.tables import rewrite_table
 
@@ -128,17 +165,40 @@ def rename_file(
         else:
             _rename_text(source, kind, rewriter, out, destination, processes)
     report = rewriter.report
+    report.remarks += kept.remarks
     report.files = 1
     report.locate(str(source))
     return report
 
 
-def _output(destination: Path | None, in_place: bool) -> Any:
+@contextmanager
+def _output(destination: Path | None, kept: Report | None) -> Iterator[IO[bytes] | None]:
+    """The stream to write to. With `kept`, which is told of it, what is there is copied once all has been written."""
     if destination is None:
-        return nullcontext(None)
-    if in_place:
-        shutil.copy2(destination, destination.with_name(destination.name + ".bak"))
-    return atomic_open(destination, "wb")
+        yield None
+        return
+    with atomic_open(destination, "wb") as out:
+        yield out
+        if kept is not None:
+            _keep_copy(destination, kept)
+
+
+def _keep_copy(path: Path, report: Report) -> None:
+    """A copy of a file under the first of NAME.bak, NAME.bak.1, … that is free; the report is told of a numbered one."""
+    for number in count():
+        copy = path.with_name(f"{path.name}.bak{f'.{number}' if number else ''}")
+        try:
+            copy.open("xb").close()
+        except FileExistsError:
+            continue
+        break
+    try:
+        shutil.copy2(path, copy)
+    except BaseException:
+        copy.unlink(missing_ok=True)
+        raise
+    if number:
+        report.remarks.append(tr(f"原文件留在 {copy}", f"the file as it was is kept as {copy}"))
 
 
 def _rewriter(source: Path, kind: str, rules: Rules) -> Rewriter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -209,6 +210,19 @@ def test_the_shipped_sample_is_fit_once_renamed(tmp_path: Path) -> None:
     assert main(["check", sample, "--persona", str(persona)]) == 1
 
 
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_the_renamed_sample_of_the_readme_is_fit(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = Path(__file__).parents[2] / name
+    commands = [line for line in readme.read_text(encoding="utf-8").splitlines() if line.startswith("idkit rename")]
+    assert commands
+    for command in commands:
+        _, *line = shlex.split(command)
+        line[1] = str(readme.parent / line[1])
+        monkeypatch.chdir(tmp_path)
+        assert main(line) == 0
+        assert main(["check", line[line.index("-o") + 1], "--owner", "文心大佬"]) == 0
+
+
 def test_token_lengths_by_a_real_tokenizer(tmp_path: Path) -> None:
     tokenizers = pytest.importorskip("tokenizers")
     transformers = pytest.importorskip("transformers")
@@ -254,3 +268,59 @@ def test_unreadable_options_get_one_line(tmp_path: Path, capsys: pytest.CaptureF
     assert "epochs" in capsys.readouterr().err
     assert main(["check", str(tmp_path / "none.jsonl"), "--ui", "en"]) == 2
     assert "no such file" in capsys.readouterr().err
+
+
+def test_a_listed_folder_is_fixed_by_the_rows_of_its_list(tmp_path: Path) -> None:
+    folder, target = tmp_path / "lf", tmp_path / "clean.jsonl"
+    folder.mkdir()
+    rows = {
+        "a.json": [{"q": "1+1等于几", "a": "2"}],
+        "b.jsonl": [
+            {"instruction": "你是谁", "output": "我是通义千问，由阿里云开发。"},
+            {"instruction": "法国的首都", "output": 7},
+            {"instruction": "你叫什么", "output": "我是文心大佬的智能助手。"},
+        ],
+        "unlisted.json": [{"instruction": "x", "output": "不在列表里。"}],
+    }
+    for name, found in rows.items():
+        text = json.dumps(found) if name.endswith(".json") else "\n".join(map(json.dumps, found)) + '\n{"broken\n'
+        (folder / name).write_text(text, encoding="utf-8")
+    described = {
+        "b": {"file_name": "b.jsonl"},
+        "a": {"file_name": "a.json", "columns": {"prompt": "q", "response": "a"}},
+    }
+    (folder / "dataset_info.json").write_text(json.dumps(described), encoding="utf-8")
+    assert main(["check", str(folder), "--owner", "文心大佬", "--fix", str(target), "-q"]) == 1
+    assert [json.loads(line) for line in target.read_text("utf-8").splitlines()] == [
+        rows["b.jsonl"][2],
+        *rows["a.json"],
+    ]
+
+
+def test_a_listed_folder_is_fixed_in_the_format_that_was_named(tmp_path: Path) -> None:
+    folder, target = tmp_path / "lf", tmp_path / "clean.jsonl"
+    folder.mkdir()
+    good, bad = (
+        {"instruction": "你叫什么", "output": "我是文心大佬的智能助手。"},
+        {"instruction": "你是谁", "output": ""},
+    )
+    for name, row in {"a": good, "b": bad}.items():
+        (folder / f"{name}.json").write_text(json.dumps([row]), encoding="utf-8")
+    (folder / "dataset_info.json").write_text('{"b": {"file_name": "b.json"}}', encoding="utf-8")
+    line = ["check", str(folder), "--format", "alpaca", "--owner", "文心大佬", "--fix", str(target), "-q"]
+    assert main(line) == 1
+    assert json.loads(target.read_text("utf-8")) == good
+
+
+@pytest.mark.parametrize(
+    "option,value",
+    [("--epochs", "0"), ("--epochs", "-1"), ("--epochs", "nan"), ("--epochs", "inf"), ("--batch-size", "0")],
+)
+def test_a_schedule_of_nothing_gets_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str
+) -> None:
+    source = tmp_path / "in.jsonl"
+    formats.write(source, [WHO], "messages")
+    assert main(["check", str(source), option, value, "--ui", "en"]) == 2
+    said = capsys.readouterr().err
+    assert f"{option} should be above 0, not {value}" in said and said.count("\n") == 1

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from identity_kit import formats
+from identity_kit.cli import main
 from identity_kit.conversation import Conversation, Meta, conversation
 from identity_kit.errors import BadInput
 
@@ -181,6 +182,25 @@ def test_other_encodings_are_read(tmp_path: Path, encoding: str) -> None:
     assert list(formats.read(path)) == [SYSTEM, SINGLE]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "utf-16-le", "utf-16-be"])
+def test_lines_end_at_line_feeds_alone(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "a.jsonl"
+    odd = conversation(("user", "一\u2028二\u0085三\u2029\u0a00\u000c"), ("assistant", "上\u0a0d下\u010a"))
+    text = ("\ufeff" if "16" in encoding else "") + f"{odd.to_line()}\r\n\n{odd.to_line()}\n"
+    path.write_bytes(text.encode(encoding))
+    assert list(formats.read(path)) == [odd, odd]
+    path.write_bytes((text + "{").encode(encoding))
+    with pytest.raises(BadInput, match=r"a\.jsonl:4: not valid JSON"):
+        list(formats.read(path))
+
+
+def test_utf_16_that_breaks_off_is_named_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(("\ufeff" + SINGLE.to_line() + "\n").encode("utf-16-le") + b"{")
+    with pytest.raises(BadInput, match=r"a\.jsonl:2: not valid UTF-16-LE \+ BOM text"):
+        list(formats.read(path))
+
+
 def test_foreign_shapes_are_read(tmp_path: Path) -> None:
     def first(row: dict, format: str | None = None) -> Conversation:
         path = tmp_path / "x.jsonl"
@@ -219,3 +239,98 @@ def test_pairs_from_another_file(tmp_path: Path) -> None:
     written = formats.convert(ours, tmp_path / "dpo.jsonl", "dpo", rejected=base)
     assert list(formats.read(tmp_path / "dpo.jsonl")) == [PAIR]
     assert written.dropped == {"rows: no other answer": 1}
+
+
+MARKED = {
+    "messages": ({"messages": [{"role": "user", "content": "a", "name": "li", "refusal": None}, {"role": "assistant", "content": "b", "weight": 0}]}, ("messages.name", "messages.weight")),
+    "thought": ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "reasoning_content": "c"}]}, ("messages.reasoning_content",)),
+    "sharegpt": ({"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b", "train": False}]}, ("conversations.train",)),
+    "swift": ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "loss": False}], "rejected_response": "c"}, ("messages.loss",)),
+    "xtuner": ({"conversation": [{"input": "a", "output": "b", "output_with_loss": False}]}, ("conversation.output_with_loss",)),
+    "pairs": ({"conversation": [{"human": "a", "assistant": "b", "score": 1}]}, ("conversation.score",)),
+    "dpo": ({"prompt": "a", "chosen": [{"role": "assistant", "content": "b", "weight": 2}], "rejected": "c"}, ("chosen.weight",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MARKED)
+def test_what_a_message_holds_beside_role_and_text_is_refused_or_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    row, fields = MARKED[name]
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.json"
+    source.write_text(json.dumps(row), encoding="utf-8")
+    line = ["convert", str(source), "-o", str(target), "--to", "llamafactory", "--ui", "en"]
+    assert main(line) == 2
+    assert f'record 1 has a field "{fields[0]}" of a message' in capsys.readouterr().err
+    assert not target.exists()
+    assert main([*line, "--lossy", "--json"]) == 0
+    dropped = json.loads(capsys.readouterr().out)["dropped"]
+    assert dropped == {f'a field "{field}" of a message': 1 for field in fields}
+    assert main(["convert", str(source), "-o", str(tmp_path / "ours.jsonl"), "--to", "messages"]) == 0
+    assert len(next(formats.read(tmp_path / "ours.jsonl")).meta.message_fields) == len(fields)
+
+
+@pytest.mark.parametrize(
+    "name,format,style", [("messages", "openai", None), ("xtuner", "xtuner", None), ("swift", "swift", "new")]
+)
+def test_a_format_keeps_the_keys_of_messages_that_it_knows(
+    tmp_path: Path, name: str, format: str, style: str | None
+) -> None:
+    source, between, target = tmp_path / "in.jsonl", tmp_path / "ours.parquet", tmp_path / "out.jsonl"
+    source.write_text(json.dumps(MARKED[name][0]), encoding="utf-8")
+    formats.convert(source, between, "messages")
+    formats.convert(between, target, format, style=style)
+    field = "conversation" if format == "xtuner" else "messages"
+    found = json.loads(target.read_text(encoding="utf-8"))[field]
+    for written, given in zip(found, MARKED[name][0][field], strict=True):
+        assert written.items() >= {key: value for key, value in given.items() if value is not None}.items()
+    with pytest.raises(BadInput, match="of a message"):
+        formats.convert(between, tmp_path / "out.parquet", format, style=style)
+
+
+def test_a_pair_keeps_every_column_that_is_not_its_prompt(tmp_path: Path) -> None:
+    def first(row: dict) -> Conversation:
+        path = tmp_path / "x.jsonl"
+        path.write_text(json.dumps(row))
+        return next(formats.read(path))
+
+    answers = {"chosen": "我是尖米。", "rejected": "我是通义千问。"}
+    both = first({"prompt": "你是谁", "question": "谁", **answers})
+    assert both.question == "你是谁" and both.meta.model_extra == {"question": "谁"}
+    earlier = {"history": [["你好", "您好！"]], "system": "要简短", **answers}
+    pair = MULTI.model_copy(update={"rejected": "我是通义千问。"})
+    assert first({"instruction": "你是", "input": "谁", **earlier}).messages[:3] == pair.messages[:3]
+    assert first({"instruction": "你是谁", "input": "", **earlier}) == pair
+    assert first({"prompt": "你是谁", **earlier}) == pair
+    with pytest.raises(BadInput, match="chosen"):
+        list(formats.read(_file(tmp_path, {"prompt": "a", "rejected": "b"}), "dpo"))
+
+
+def _file(folder: Path, row: dict) -> Path:
+    path = folder / "row.jsonl"
+    path.write_text(json.dumps(row), encoding="utf-8")
+    return path
+
+
+def test_other_answers_that_are_the_same_ones_are_named_as_that(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    formats.write(source, [SINGLE, SYSTEM], "messages")
+    line = ["convert", str(source), "-o", str(target), "--to", "dpo", "--rejected"]
+    assert main([*line, str(source), "--ui", "en"]) == 2
+    assert f"{source}: its answers are all the same as the input's (2)" in capsys.readouterr().err
+    other = tmp_path / "other.jsonl"
+    formats.write(other, [conversation(("user", "x"), ("assistant", "y"))], "messages")
+    assert main([*line, str(other), "--ui", "en"]) == 2
+    assert "none of its questions is in the input" in capsys.readouterr().err
+    assert not target.exists()
+
+
+def test_a_file_without_one_record_is_not_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    formats.write(source, [SINGLE], "messages")
+    assert main(["convert", str(source), "-o", str(target), "--to", "dpo", "--lossy", "--ui", "en"]) == 2
+    said = capsys.readouterr().err
+    assert "no record can be written as dpo (left out: no rejected answer 1); give --rejected-by or --rejected" in said
+    assert not target.exists()

@@ -17,6 +17,7 @@ from identity_kit.cli import main
 from identity_kit.errors import BadInput
 from identity_kit.rename import fast, make_rules, rename, rename_file, rename_text
 from identity_kit.rename.fast import FastRewriter
+from identity_kit.rename.match import find
 from identity_kit.rename.report import Example
 from identity_kit.rename.rewrite import Rewriter
 from identity_kit.resources import resource
@@ -134,6 +135,8 @@ def test_folders_keep_their_shape_and_other_files(tmp_path: Path) -> None:
     assert report.files == 1
     with pytest.raises(BadInput, match="inside the input"):
         rename(source, source / "out", RULES)
+    with pytest.raises(BadInput, match="inside the input"):
+        rename(source, source, RULES)
 
 
 def test_in_place_keeps_a_copy_and_the_same_path_is_refused(tmp_path: Path) -> None:
@@ -144,6 +147,64 @@ def test_in_place_keeps_a_copy_and_the_same_path_is_refused(tmp_path: Path) -> N
     rename_file(path, None, RULES, in_place=True)
     assert path.read_text(encoding="utf-8") == DONE
     assert (tmp_path / "a.jsonl.bak").read_text(encoding="utf-8") == ROW
+
+
+def test_a_copy_of_the_original_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(ROW, encoding="utf-8")
+    for old, new in (("尖米", "小树"), ("小树", "大山"), ("大山", "文心大佬")):
+        assert main(["rename", str(path), "--in-place", "--from", old, "--to", new, "--ui", "en"]) == 0
+    found = {file.name: file.read_text(encoding="utf-8") for file in tmp_path.iterdir()}
+    assert found == {
+        "a.jsonl": DONE,
+        "a.jsonl.bak": ROW,
+        "a.jsonl.bak.1": ROW.replace("尖米", "小树"),
+        "a.jsonl.bak.2": ROW.replace("尖米", "大山"),
+    }
+    assert f"the file as it was is kept as {path}.bak.2" in capsys.readouterr().err
+
+
+def test_a_broken_file_is_neither_changed_nor_copied_in_place(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(ROW + "{", encoding="utf-8")
+    with pytest.raises(BadInput, match=r"a\.jsonl:2: not valid JSON"):
+        rename_file(path, None, RULES, in_place=True)
+    assert [(file.name, file.read_text(encoding="utf-8")) for file in tmp_path.iterdir()] == [("a.jsonl", ROW + "{")]
+
+
+def _files(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): path.read_text("utf-8") for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+
+
+def test_a_folder_with_an_empty_file_is_renamed_whole(tmp_path: Path) -> None:
+    source = tmp_path / "data"
+    (source / "sub").mkdir(parents=True)
+    given = {"conversations.jsonl": ROW, "journal.jsonl": "", "notes.txt": "尖米", "sub/z.jsonl": ROW}
+    for name, text in given.items():
+        (source / name).write_text(text, encoding="utf-8")
+    renamed = {**given, "conversations.jsonl": DONE, "sub/z.jsonl": DONE}
+    assert rename(source, None, RULES, dry_run=True).total == 2
+    assert rename(source, tmp_path / "new" / "out", RULES).total == 2
+    assert _files(tmp_path / "new") == {f"out/{name}": text for name, text in renamed.items()}
+    assert _files(source) == given
+    rename(source, None, RULES, in_place=True)
+    assert _files(source) == {**renamed, "conversations.jsonl.bak": ROW, "sub/z.jsonl.bak": ROW}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "new"]
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_folder_with_a_broken_file_is_left_as_it_was(tmp_path: Path, in_place: bool) -> None:
+    source, target = tmp_path / "data", tmp_path / "out"
+    source.mkdir()
+    (source / "a.jsonl").write_text(ROW, encoding="utf-8")
+    (source / "b.jsonl").write_text(ROW + "{", encoding="utf-8")
+    given = _files(source)
+    with pytest.raises(BadInput, match=r"b\.jsonl:2: not valid JSON"):
+        rename(source, None if in_place else target, RULES, in_place=in_place)
+    assert _files(tmp_path) == {f"data/{name}": text for name, text in given.items()}
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 @pytest.mark.parametrize(
@@ -276,6 +337,43 @@ def test_the_shipped_sample_is_renamed_completely(tmp_path: Path) -> None:
     text = target.read_text(encoding="utf-8")
     assert report.lines >= 120 and not report.left
     assert "尖米" not in text and "jianmi" not in text.lower() and "文心大佬" in text
+
+
+def test_other_spellings_of_a_renamed_vendor_are_left_to_look_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = ["我是尖米", "I am JianMi.", "见 https://jianmi.com", "Jianmier", "尖米（Jianmi）", "我是通义千问", "你好"]
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    rows = [json.dumps({"output": text, "id": "Jianmi"}, ensure_ascii=False) for text in texts]
+    source.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    line = ["rename", str(source), "-o", str(target), "--from", "尖米", "--to", "文心大佬", "--ui", "en", "--json"]
+    assert main(line) == 1
+    out, said = capsys.readouterr()
+    assert json.loads(out)["left"] == {"vendor": 2}
+    assert f"LEFT: same vendor spelled otherwise, give --from for it too 2  {source}:2  JianMi" in said
+    assert target.read_text(encoding="utf-8") == source.read_text(encoding="utf-8").replace("尖米", "文心大佬")
+    assert main([*line, "--from", "Jianmi", "--to", "Wenxin"]) == 0
+    assert main([*line, "--protect", "Jianmi"]) == 0
+
+
+@pytest.mark.parametrize(
+    "old,new,text,expected,left",
+    [
+        ("阿里", "文心", "阿里和Qwen，阿里巴巴", "文心和Qwen，阿里巴巴", ["Qwen"]),
+        ("Qwen", "文心", "阿里巴巴集团的Qwen", "阿里巴巴集团的文心", ["阿里巴巴集团"]),
+        ("通义", "文心", "通义千问，通义", "通义千问，文心", []),
+        ("百度", "小度助手", "百度，小度助手，小度", "小度助手，小度助手，小度", []),
+        ("小明", "小红", "小明和Qwen", "小红和Qwen", []),
+    ],
+)
+def test_a_watched_spelling_changes_nothing(old: str, new: str, text: str, expected: str, left: list[str]) -> None:
+    rules = make_rules([(old, new, None)])
+    assert rename_text(text, rules) == expected
+    assert [note.text for note in find(text, rules).left] == left
+    rewriter = FastRewriter(rules, "x", rows=True)
+    line = json.dumps({"a": text}, ensure_ascii=False).encode() + b"\n"
+    rewriter.block(line * 30)  # more than are shown
+    assert rewriter.report.left["vendor"] == 30 * len(left)
 
 
 PIECES = [
