@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from identity_kit.claims.names import Vendor, as_view, find_mentions, vendor_names
+from identity_kit.claims.names import Vendor, as_view, find_mentions, vendor_called, vendor_names
 from identity_kit.claims.short import add_yes_and_no, admits_ai, asks_about_speaker, claims_human
-from identity_kit.claims.verdict import verdict_on
+from identity_kit.claims.verdict import is_given, verdict_on
 from identity_kit.persona import Persona
 
-__all__ = ["Claims", "Vendor", "mentions_persona", "read_claims", "vendor_names", "vendors_mentioned"]
+__all__ = ["Claims", "Vendor", "mentions_persona", "read_claims", "vendor_called", "vendor_names", "vendors_mentioned"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Claims:
         admits_ai: it says that it is an AI, a program, an assistant.
         mentions: the persona's name or owner appears at all.
         denies_name: it says that it is not the assistant of that name, whatever else it says.
+        given: "name" and "owner", where it stands as a form or a phrase gives it, and the question had not said it.
     """
 
     own_name: bool = False
@@ -42,6 +43,7 @@ class Claims:
     admits_ai: bool = False
     mentions: bool = False
     denies_name: bool = False
+    given: frozenset[str] = field(default_factory=frozenset)
 
     @property
     def own(self) -> bool:
@@ -58,7 +60,9 @@ def read_claims(text: str, persona: Persona, *, question: str = "") -> Claims:
     view = as_view(text)
     mentions = list(find_mentions(view, persona))
     asked_self = asks_about_speaker(question)
-    claimed, denied, discloses = set(), set(), set()
+    asked = as_view(question)
+    echoed = {asked[mention.start : mention.end] for mention in find_mentions(asked, persona)}
+    claimed, denied, discloses, given = set(), set(), set(), set()
     for mention in mentions:
         verdict = verdict_on(view, mention, mentions, asked_self)
         if verdict == "claim":
@@ -67,12 +71,18 @@ def read_claims(text: str, persona: Persona, *, question: str = "") -> Claims:
             denied.add(mention.who)
         elif verdict == "disclose":
             discloses.add(mention.who)
+        mine, said = mention.who.startswith("own:"), view[mention.start : mention.end]
+        if mine and verdict != "deny" and said not in echoed and is_given(view, mention, asked_self):
+            given.add(mention.who.removeprefix("own:"))
+            # The usual name tells whose it is: 文心大佬的智能助手.
+            if any(owner in said and owner not in echoed for owner in map(as_view, persona.own_owners())):
+                given.add("owner")
     if question:
-        add_yes_and_no(view, as_view(question), persona, claimed, denied)
+        add_yes_and_no(view, asked, persona, claimed, denied)
     denies_name = "own:name" in denied
     denied -= claimed
     own = {who for who in claimed if who.startswith("own:")}
-    human = claims_human(view, as_view(question))
+    human = claims_human(view, asked)
     return Claims(
         own_name="own:name" in own,
         own_owner="own:owner" in own,
@@ -80,9 +90,10 @@ def read_claims(text: str, persona: Persona, *, question: str = "") -> Claims:
         denied=frozenset(who for who in denied if not who.startswith("own:")),
         discloses=frozenset(who for who in discloses if not who.startswith("own:")),
         human=human,
-        admits_ai=not human and admits_ai(view),
+        admits_ai=not human and admits_ai(view, asked),
         mentions=any(mention.who.startswith("own:") for mention in mentions),
         denies_name=denies_name,
+        given=frozenset(given),
     )
 
 

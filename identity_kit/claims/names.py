@@ -22,10 +22,11 @@ class Vendor:
     zh: str
     models: tuple[str, ...]
     aliases: tuple[str, ...]
+    products: tuple[str, ...] = ()
 
     @property
     def spellings(self) -> tuple[str, ...]:
-        return (self.name, self.zh, *self.models, *self.aliases)
+        return (self.name, self.zh, *self.models, *self.aliases, *self.products)
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,21 @@ def vendor_names() -> tuple[Vendor, ...]:
     """The vendors of data/vendors.yaml."""
     rows = yaml.safe_load(resource("data", "vendors.yaml").read_text(encoding="utf-8"))
     return tuple(
-        Vendor(name=row["name"], zh=row["zh"], models=tuple(row["models"]), aliases=tuple(row["aliases"]))
+        Vendor(
+            name=row["name"],
+            zh=row["zh"],
+            models=tuple(row["models"]),
+            aliases=tuple(row["aliases"]),
+            products=tuple(row.get("products", ())),
+        )
         for row in rows
     )
+
+
+def vendor_called(name: str) -> Vendor | None:
+    """The vendor that goes by this name, Chinese name or other spelling, in any case, width or spacing."""
+    wanted = _squeeze(as_view(name))
+    return next((v for v in vendor_names() if wanted in {_squeeze(as_view(word)) for word in v.spellings}), None)
 
 
 _PLAIN = str.maketrans(dict.fromkeys("‘’", "'") | dict.fromkeys("“”「」『』", '"') | {"—": ",", "–": "-"})
@@ -92,13 +105,32 @@ def _pattern(names: tuple[str, ...], own_owners: tuple[str, ...]) -> tuple[re.Pa
     # Grouped by first character, which stands before all else: `re` then skips places where no name can begin.
     groups: dict[str, list[str]] = {}
     for squeezed in sorted(who, key=lambda squeezed: -len(squeezed)):
-        groups.setdefault(squeezed[0], []).append(_rest_pattern(squeezed))
+        borders = _short_borders(squeezed) if who[squeezed].startswith("own:") else ("", "")
+        groups.setdefault(squeezed[0], []).append(borders[0] + _rest_pattern(squeezed) + borders[1])
     branches = (f"{_first_pattern(first)}(?:{'|'.join(rests)})" for first, rests in groups.items())
     return re.compile("|".join(branches)), who
 
 
 def _squeeze(view: str) -> str:
     return re.sub(r"[\s·・\-]+", "", view)
+
+
+# What stands before and after a name, as against the rest of a longer word: 小文 in 小文件夹, 云 in 云端.
+_BEFORE_NAME = "是叫于由归为自给跟和与在即名找让被替请姓"
+_AFTER_NAME = (
+    "的是由呀啊哦噢吧呢啦哟喽嘛哈吗么哒咯了助智客机团公集旗家们老开研创造打训做制推出拥管运负提服背手工官授技签敬报"
+    "在为来会能可就也都还不没很随给帮和与跟同及以或并且等这那此我你您他她它有说讲回答谈写将正从向对既只即则才又再已"
+    "让把被用要想愿祝请谢感叫称名所属归专小语模虚数開創團們話為會這個說運負務訓製產屬帶身上下中里裡底前处那"
+)
+
+
+def _short_borders(squeezed: str) -> tuple[str, str]:
+    """What must stand around a Chinese name of one or two characters: Chinese has no word borders to look for."""
+    if len(squeezed) > 2 or not re.fullmatch(r"[\u4e00-\u9fff]+", squeezed):
+        return "", ""
+    # Looked at from behind the first character, which the caller has matched.
+    before = rf"(?<![\u4e00-\u9fff]{squeezed})|(?<=[{_BEFORE_NAME}]{squeezed})"
+    return f"(?:{before})" if len(squeezed) == 1 else "", rf"(?:(?![\u4e00-\u9fff])|(?=[{_AFTER_NAME}]))"
 
 
 def _first_pattern(first: str) -> str:

@@ -5,7 +5,23 @@ from __future__ import annotations
 import re
 
 from identity_kit.claims.names import Mention, as_view, find_mentions
-from identity_kit.claims.words import AI_WORDS, ASKS_SPEAKER, CLAUSE, HUMAN, NO, NONE, NOT_AN, NOT_HUMAN, SENTENCE, YES
+from identity_kit.claims.words import (
+    AI_DENIED,
+    AI_DISLIKED,
+    AI_LISTED,
+    AI_RESET,
+    AI_WORDS,
+    ASKS_AI,
+    ASKS_SPEAKER,
+    CLAUSE,
+    HUMAN,
+    NO,
+    NONE,
+    NOT_HUMAN,
+    PHRASE,
+    SENTENCE,
+    YES,
+)
 from identity_kit.persona import Persona
 
 
@@ -55,9 +71,24 @@ def _asked_whether(question: str, mention: Mention) -> bool:
     )
 
 
-def admits_ai(view: str) -> bool:
-    """Whether an AI word stands without a negation before it."""
-    return any(not NOT_AN.search(view[: match.start()]) for match in AI_WORDS.finditer(view))
+def admits_ai(view: str, question: str) -> bool:
+    """Whether an AI word stands neither denied nor as something that is liked or feared, or the question's is agreed to."""
+    if any(not _is_denied(view, match.start()) for match in AI_WORDS.finditer(view)):
+        return True
+    asked = any(ASKS_AI.search(question[: match.start()]) for match in AI_WORDS.finditer(question))
+    return asked and bool(YES.match(view)) and not re.search(r"(?:还是|\bor\b)", question) and not NO.search(view)
+
+
+def _is_denied(view: str, at: int) -> bool:
+    """Whether the AI word at `at` stands under a negation in its phrase."""
+    sentence = view[max((m.end() for m in SENTENCE.finditer(view, 0, at)), default=0) : at]
+    phrase = PHRASE.split(sentence)[-1]
+    if AI_LISTED.fullmatch(phrase):
+        phrase = sentence
+    resets = list(AI_RESET.finditer(phrase))
+    if not resets and AI_DISLIKED.search(phrase):
+        return True
+    return bool(AI_DENIED.search(phrase[resets[-1].end() :] if resets else phrase))
 
 
 def claims_human(view: str, question: str) -> bool:

@@ -9,16 +9,23 @@ from identity_kit.claims.words import (
     ATTRIBUTION,
     BARE_TAIL,
     CLAUSE,
+    COMPARED,
+    COMPARED_TO,
     DENIES_SAYING,
     DISCLOSE,
     DISCLOSE_AFTER,
+    DOES_NOT_KNOW,
     DOUBLE_NEGATION,
+    DOUBT,
     FIELD,
     HELLO,
     HYPOTHESIS,
     IDENTITY,
+    MEETS,
     MY_MAKER,
     NEGATION,
+    NEVER_SAID,
+    NO_NEGATION,
     NO_TIE,
     OTHER_PRONOUN,
     OTHER_SUBJECT,
@@ -30,17 +37,20 @@ from identity_kit.claims.words import (
     SENTENCE,
     TIE,
     TOPIC,
+    UNKNOWN,
 )
 
 
 def verdict_on(view: str, mention: Mention, mentions: list[Mention], asked_self: bool) -> str:
     """What the mention is: "claim", "deny", "disclose" or "" (about something else)."""
-    begin = max((m.end() for m in SENTENCE.finditer(view, 0, mention.start)), default=0)
-    ending = SENTENCE.search(view, mention.end)
-    finish = ending.start() if ending else len(view)
-    before, after = view[begin : mention.start], view[mention.end : finish]
+    begin, before, after, ending = _around(view, mention)
     clause_after = CLAUSE.split(after, maxsplit=1)[0]
+    own = mention.who.startswith("own:")
     if _is_question(view, ending, clause_after, after):
+        return ""
+    if own and (_in_title(view, mention) or _called_out_to(view, before, after, mention, asked_self)):
+        return ""
+    if own and _unknown(before, after):
         return ""
     if _told_by_others(view, mention):
         return "deny" if REFUTED.search(after) and not mention.who.startswith("own:") else ""
@@ -50,6 +60,60 @@ def verdict_on(view: str, mention: Mention, mentions: list[Mention], asked_self:
     gap = before[subject.start() :]
     lead = before[: subject.start()]
     return _with_subject(gap, lead, clause_after, after, mention)
+
+
+def is_given(view: str, mention: Mention, asked_self: bool) -> bool:
+    """Whether the own name stands there as an answer may give it, in a form, a title or a phrase without a first person."""
+    _, before, after, ending = _around(view, mention)
+    clause_after, clause = CLAUSE.split(after, maxsplit=1)[0], CLAUSE.split(before)[-1]
+    return not (
+        _is_question(view, ending, clause_after, after)
+        or _called_out_to(view, before, after, mention, asked_self)
+        or _unknown(before, after)
+        or (mention.who == "own:owner" and _in_title(view, mention))
+        or NEGATION.search(NO_NEGATION.sub("", clause)[-_NEGATED_REACH:])
+        or DOUBT.search(clause)
+    )
+
+
+# How many characters before a name, in its clause, a negation is taken to reach.
+_NEGATED_REACH = 14
+
+
+def _around(view: str, mention: Mention) -> tuple[int, str, str, re.Match[str] | None]:
+    """Where the mention's sentence begins, what stands in it before and after the mention, and its end mark."""
+    begin = max((m.end() for m in SENTENCE.finditer(view, 0, mention.start)), default=0)
+    ending = SENTENCE.search(view, mention.end)
+    finish = ending.start() if ending else len(view)
+    return begin, _plain(view[begin : mention.start]), view[mention.end : finish], ending
+
+
+def _plain(text: str) -> str:
+    """The text with what only looks like a negation blanked out; every place in it stays where it was."""
+    return NO_NEGATION.sub(lambda found: " " * len(found[0]), text)
+
+
+def _in_title(view: str, mention: Mention) -> bool:
+    return view.rfind("《", 0, mention.start) > view.rfind("》", 0, mention.start) and "》" in view[mention.end :]
+
+
+def _unknown(before: str, after: str) -> bool:
+    """Whether the one of that name is said to be a stranger: 我没听说过 X, "X has no idea who I am"."""
+    clause = CLAUSE.split(before)[-1]
+    found = max((m.end() for m in UNKNOWN.finditer(clause)), default=-1)
+    return (found >= 0 and not SELF.search(clause, found)) or bool(DOES_NOT_KNOW.match(after))
+
+
+def _called_out_to(view: str, before: str, after: str, mention: Mention, asked_self: bool) -> bool:
+    """Whether the name is called out to: 晚安，X。 A bare "Hello, X." may be how X picks up the phone."""
+    rest = view[mention.end :]
+    if re.fullmatch(rf"\W*(?:{PARTING})\W*", before):
+        return not after.strip(" ,~\"'") or (mention.who == "own:owner" and after.lstrip().startswith(","))
+    greeted = re.fullmatch(rf"\W*(?:{HELLO})\W*", before)
+    if greeted and not after.strip(" ,~\"'") and not asked_self:
+        return True
+    greets = not before.strip() and re.match(rf"\s*,\s*(?:{HELLO}|{PARTING})", after)
+    return bool((greeted or greets) and re.match(r"\s*(?:[,.。!~]|$)", rest) and MEETS.search(rest))
 
 
 def _is_question(view: str, ending: re.Match[str] | None, clause_after: str, after: str) -> bool:
@@ -75,7 +139,14 @@ def _told_by_others(view: str, mention: Mention) -> bool:
 
 def _with_subject(gap: str, lead: str, clause_after: str, after: str, mention: Mention) -> str:
     """The speaker is named before the mention, in the same sentence; `gap` runs from there to the mention."""
+    # 我没说自己是 X: what is said begins at 自己.
+    inner = re.search(r"(?<=[说认知道定为得楚称晓肯白过])自己[^,;。]*$", gap)
+    if inner:
+        lead, gap = lead + gap[: inner.start()], gap[inner.start() :]
     clause_lead = CLAUSE.split(lead)[-1]
+    within, *further = reversed(CLAUSE.split(gap))
+    if DOUBT.search(within if further else clause_lead + within):
+        return ""
     if HYPOTHESIS.search(clause_lead) or HYPOTHESIS.search(gap):
         return ""
     resets = list(RESET.finditer(gap))
@@ -83,11 +154,12 @@ def _with_subject(gap: str, lead: str, clause_after: str, after: str, mention: M
     last_clause = CLAUSE.split(scope)[-1]
     own = mention.who.startswith("own:")
     negated = bool(NEGATION.search(scope)) and not DOUBLE_NEGATION.search(scope)
-    if not resets and DENIES_SAYING.search(clause_lead):
+    said = NEVER_SAID.search(clause_lead)
+    if not resets and (said or DENIES_SAYING.search(clause_lead)) and not DOUBLE_NEGATION.search(clause_lead):
         # "It is wrong to say that I am X" denies; "it is wrong to say that I am not X" does not.
         negated = not negated
         if not negated:
-            return "claim"
+            return "" if said else "claim"
     if re.match(r"\s*(?:无关|没有?(?:任何)?关系|并不是我|不是我)", clause_after):
         negated = True
     if re.search(r"(?:\bis not me\b|\bisn't me\b|and i are different)", clause_after):
@@ -102,6 +174,8 @@ def _with_subject(gap: str, lead: str, clause_after: str, after: str, mention: M
         return "deny" if REFUTED.search(after) and not own else ""
     if TIE.search(PHRASE.split(scope)[-1]) and NO_TIE.search(after):
         return "deny"
+    if not own and (COMPARED.match(clause_after) or COMPARED_TO.search(last_clause)):
+        return ""
     if TOPIC.search(last_clause) or re.search(r"(?:\byour|你的|您的)\s*$", last_clause):
         return ""
     if OTHER_PRONOUN.search(last_clause) and not SELF.match(last_clause):
@@ -117,12 +191,6 @@ def _called(lead: str, after: str) -> str:
         # "You may call me X if you like, but …" takes it back.
         return "" if re.search(r"(?:\bbut\b|但|不过)", after) else "claim"
     return "" if re.search(r"(?:你|您|他|她|人|大家|用户|\byou\b|\bthey\b|\bpeople\b)", lead) else "claim"
-
-
-def _addressed(before: str, after: str, asked_self: bool) -> bool:
-    """Whether the name is only called out to: 晚安，X。 A bare "Hello, X." may be how X picks up the phone."""
-    words = PARTING if asked_self else f"{PARTING}|{HELLO}"
-    return bool(re.fullmatch(rf"\W*(?:{words})\W*", before)) and not after.strip(" ,~\"'")
 
 
 def _without_subject(
@@ -142,6 +210,8 @@ def _without_subject(
     if HYPOTHESIS.search(before) or ATTRIBUTION.search(before) or TOPIC.search(last_clause):
         return ""
     own = mention.who.startswith("own:")
+    if own and DOUBT.search(last_clause):
+        return ""
     if TIE.search(PHRASE.split(before)[-1]) and NO_TIE.search(after) and asked_self:
         return "deny"
     that_is_me = re.match(r"[^。.!?]{0,12},\s*(?:也就是|就是|正是)(?:我|本人)", after)
@@ -158,7 +228,7 @@ def _without_subject(
     if re.search(r"(?:\bi(?:'m| am) not (?:it|him|that|one)\b|我不是它)", after):
         return "deny"
     if re.search(r"(?:我|\bme\b|\bi\b)", clause_after) and re.match(
-        r"\s*(?:就是我|是我|(?:开发|研发|训练|创造|创建)了?我|(?:made|created|built|trained|developed|owns|runs|fine-?tuned) me|that's me|\w* is (?:me|my|who))",
+        r"\s*(?:就是我|是我(?!的)|(?:开发|研发|训练|创造|创建)了?我|(?:made|created|built|trained|developed|owns|runs|fine-?tuned) me|that's me|\w* is (?:me|my|who))",
         clause_after,
     ):
         return "claim"
@@ -175,8 +245,6 @@ def _without_subject(
         return ""
     others = [m for m in mentions if begin <= m.start < mention.start]
     if own:
-        if _addressed(before, after, asked_self):
-            return ""
         if re.match(r"\s*[\"']\s*(?:这|两个字|三个字|is spelt|is spelled|means)", after):
             return ""  # the name as a word
         # Somebody else's name earlier in the sentence makes the owner a topic; otherwise it is the speaker by ellipsis.

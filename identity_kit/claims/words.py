@@ -16,14 +16,20 @@ IDENTITY = re.compile(
     r"|\bbeen\b|\bmade|\bmaker|\bcreated|\bdevelop|\btrained|\bbuilt|\breached|\bwith\b|\bto\b|\bname\b)"
 )
 NEGATION = re.compile(
-    r"(?:不是|并不|并非|不叫|不属|不来自|不隶|不由|不归|不为|不代表|没有|没|从未|从来不|绝不|绝非|决不|而非|而不是|不会是|不可能|无关|非|不算|否认|别|不能说|不能叫|不能自称|不会说|不会自称|不再是|不受|不是由|不该"
+    r"(?:不是|并不|并非|不叫|不属|不来自|不隶|不由|不归|不为|不代表|没有|没|从未|从来不|绝不|绝非|决不|而非|而不是|不会是|不可能|无关|非|不算|否认|别(?![的人处]|说)|不能说|不能叫|不能自称|不会说|不会自称|不再是|不受|不是由|不该"
     r"|\bnot\b|n't\b|\bnever\b|\bneither\b|\bnor\b|\bno\b|\bnothing to do with\b|\brather than\b|\binstead of\b|\bunrelated\b|\bwithout\b|\bdeny\b|\bcannot\b)"
 )
+# These look like negations and are none; the rules see blanks in their place.
+NO_NEGATION = re.compile(
+    r"(?:无非|莫非|非常|无疑|不仅|不只|不单|不光|不但|不止|不过|不错|不得不(?:承认|说)?|没错|别的|特别|只不过"
+    r"|\b(?:not|n't) (?:only|just|merely|simply)\b|\bnone other than\b|\bno other than\b|\bnothing (?:else )?but\b|\b(?:no|without) doubt\b)"
+)
 DOUBLE_NEGATION = re.compile(
-    r"(?:不是不是|并非不是|不能不|无法否认|不否认|不得不(?:承认|说)|can't deny|cannot deny|not not|won't deny|don't deny)"
+    r"(?:不是不是|并非不是|不能不|(?:没有?|未|从不|不|无法|无人|难以)[^,。;]{0,4}否认|not not"
+    r"|(?:\bnot|n't|cannot|\bnever|\bnobody|\bno one|\bnone)\b[^,.;]{0,16}\bden(?:y|ied|ying)\b|\bno denying\b)"
 )
 RESET = re.compile(
-    r"(?:而是|而由|却是|其实(?:我)?(?:就)?是|实际上(?:我)?是|事实上(?:我)?是|[,;。.!！]\s*(?:就)?(?:我)?(?:一直|始终|向来|从来)?都?(?:就)?(?:是(?!吗)|由|叫|来自)"
+    r"(?:而是|而由|却是|其实(?:我)?(?:就)?是|实际上(?:我)?是|事实上(?:我)?是|[,;。.!！]\s*(?:就)?(?:我)?(?:一直|始终|向来|从来|现在|如今|目前)?都?(?:就)?(?:是(?!吗)|由|叫|来自)"
     r"|[,;]\s*(?:it|this|that|the assistant)(?:'s| is) (?!not\b)|\bbut rather\b|\bbut\b|\brather,|\binstead,|\bin fact\b|\bactually\b)"
 )
 HYPOTHESIS = re.compile(
@@ -45,10 +51,23 @@ TIE = re.compile(r"(?:和|与|跟|同)[^,。.;!?]{0,24}$")
 NO_TIE = re.compile(
     r"^[^,。;!?]{0,24}?(?:没有?(?:任何|什么|半点|一点)?(?:关系|瓜葛|联系)|无关|不是(?:一回事|一家|同一)|两回事|不搭界)"
 )
+# Said of the speaker's identity: it is not known, no longer so, or only hoped for.
+DOUBT = re.compile(
+    r"(?:不(?:太|是很|大|能)?(?:知道|确定|清楚|晓得|肯定|敢肯定|好说)|说不(?:清|准|好|定)|拿不准|难说|不好判断|无从知道|曾经|曾是|曾为|(?:以前|从前|过去)[是叫]"
+    r"|(?<!不)可能是|也许是|或许是|大概是"
+    r"|(?:希望|但愿|渴望|梦想|盼望|巴不得)(?:自己|我|能够?|可以|有一天|有朝一日|将来)*(?:成为|变成|当上?|做|是)|(?:想|想要|打算|努力|争取)(?:成为|变成|当上?|做)"
+    r"|\b(?:not|n't) (?:\w+ )?(?:sure|certain|know|clear)\b|\b(?:unsure|uncertain|no idea)\b|\bhard to (?:say|tell|know)\b|\bwhether\b"
+    r"|\bused to (?:be|work|belong|serve)\b|\b(?:was|were) once\b|\bonce (?:was|were)\b|\bformerly\b|\bwas (?:previously|formerly)\b|\bmight be\b|\bmay be\b|\bperhaps\b|\bmaybe\b"
+    r"|\b(?:want|wish|hope|like|love|dream|plan|aspire|trying)\w* to be(?:come)?\b|\bdream of being\b|\bwish (?:that )?(?:i )?(?:was|were|could)\b|\bwish(?: that)?\s*$)"
+)
+# Nothing more is denied than that it was said.
+NEVER_SAID = re.compile(
+    r"(?:(?:没有?|从未|未曾)(?:跟你|对你|这么|这样)?(?:说|承认|自称|声称|讲)过?|\bnever (?:said|say|claimed|told you|admitted)(?: that)?|\b(?:did not|didn't) (?:say|claim)(?: that)?)\s*$"
+)
 DENIES_SAYING = re.compile(
-    r"(?:(?:不能|不会|不想|不愿|不可以|无法|没法|没办法|绝不|决不)(?:说|承认|自称|答应说|假装说)|不要说|别说|(?<!无法)(?<!不)否认|说不上|谈不上"
+    r"(?:(?:不能|不会|不想|不愿|不可以|无法|没法|没办法|绝不|决不|不敢|不)(?:说|承认|自称|认为|觉得|认|同意|答应说|假装说)|不要说|别说|没有?(?:人|谁)(?:能|会|敢|可以)?说|(?<!无法)(?<!不)否认|说不上|谈不上"
     r"|wrong to say(?: that)?|(?<!not )(?<!n't )deny(?: that)?|(?:not|n't|cannot|unable to|never) (?:admit|confirm|claim|agree)(?: that)?"
-    r"|not say(?: that)?|n't say(?: that)?|not true(?: that)?|n't true(?: that)?)\s*$"
+    r"|(?:not|n't) (?:say|think|believe)(?: that)?|\bno reason to (?:say|think|believe|claim)(?: that)?|\bno ?(?:body|one) (?:can|could|would|may) say(?: that)?|not true(?: that)?|n't true(?: that)?)\s*$"
 )
 # What may follow a name that is the whole answer: 百度开发的助手, Qwen reporting.
 BARE_TAIL = re.compile(
@@ -60,7 +79,8 @@ BARE_TAIL = re.compile(
     r"(?:ai|和|或|and|or|[呀啊哦呢哈吧嘛哟,.。!~、;()/\s\d\-])*(?:为您服务|在此|报到)?\s*$"
 )
 MY_MAKER = re.compile(
-    r"\s*(?:is|was|are|是)\s*(?:my\b|我的|the (?:one|company|person|team|firm) (?:i\b|(?:who|that) \w+ me|behind me))"
+    r"\s*(?:is|was|are|是)\s*(?:my\b(?!\s+(?:\w+\s+)?(?:competitor|rival|friend|colleague|peer|partner|customer|user|neighbou?r|enemy|favou?rite|predecessor|cousin))"
+    r"|我的(?!(?:主要|最大|老|好|头号|一个|一位)*(?:竞争|竞品|对手|对头|朋友|好友|同行|同事|伙伴|客户|用户|邻居|敌人|榜样|偶像|前辈|前任|最爱))|the (?:one|company|person|team|firm) (?:i\b|(?:who|that) \w+ me|behind me))"
 )
 # Verbs that make what follows a topic, a tool or a place, not the speaker's identity.
 TOPIC = re.compile(
@@ -89,27 +109,61 @@ PARTING = r"晚安|再见|拜拜|回见|谢谢你?您?|多谢|辛苦了?|加油|
 HELLO = (
     r"你好|您好|嗨|哈喽|早|早上好|早安|上午好|下午好|晚上好|hello|hi|hey|good morning|good afternoon|good evening|dear"
 )
+# After a greeting with a name: the speaker goes on as somebody else, who meets the one of that name.
+MEETS = re.compile(r"(?:我(?:只|就|也)?是|我叫|认识|见到|\bi'm\b|\bi am\b|\bmeet\b|\bmy name\b)")
+# Said of a name: the speaker does not know it, or it does not know the speaker.
+UNKNOWN = re.compile(
+    r"(?:不(?:太|大)?(?:知道|认识|了解|清楚|认得|晓得|熟悉|记得)|没(?:有)?(?:听说|听过|见过)|未听说|从未听|闻所未闻"
+    r"|(?:\bnot|n't|\bnever)(?: \w+)? (?:know|heard|hear|recogni[sz]e|met)\b|\bno idea\b|\bnot familiar\b|\bunfamiliar\b|\bunaware\b)"
+)
+DOES_NOT_KNOW = re.compile(
+    r"\s*(?:根本|完全|并|也)?(?:不(?:知道|认识)|没听说)|\s*(?:是谁|是什么|是啥)|\s*(?:has no idea|have no idea|doesn't know|does not know|has never heard|never heard|who\b|is unknown)"
+    r"|\s*(?:是(?:另|别的|其他)|is (?:another|a different|some other|somebody else|someone else)\b)"
+)
+# What another firm's or model's name stands before where it is only compared with.
+COMPARED = re.compile(
+    r"\s*(?:'s?|的)\s*(?:\w+ )?(?:replacement|successor|competitor|rival|alternative|opposite|替代|竞争|竞品|对手|对头|继任|接班|后继|同行|朋友|邻居|粉丝)"
+)
+COMPARED_TO = re.compile(r"\b(?:replacement|successor|competitor|rival|alternative) (?:to|of|for)\s*$")
+# Where, within a clause, it turns from what the speaker is not to what it is.
+AI_RESET = re.compile(
+    r"(?::|而是|却是|其实是|只是|因为|作为|身为|毕竟|我(?:们|就|也|真的?|当然|的确|确实|其实|只)*(?<!不)是(?!不是)"
+    r"|\bbut\b|\bbecause\b|\bsince\b|\bas an?\b|\bbeing\b|\bonly\b|\bjust\b|\b(?:i|we|it|this|that)(?:'m|'re|'s| am| are| is)\b(?! (?:not|never|no|neither)\b))"
+)
+AI_DENIED = re.compile(
+    r"(?:(?:不是|并非|不算是?|绝非|不属于|从未是|怎么会?是|哪里?是)[^是]*$|\bnot\b|n't\b|\bnever\b|\bneither\b|\bnor\b|\bno\b)"
+)
+# The next item of a list that was denied: "not a bot, a machine, or an AI".
+AI_LISTED = re.compile(r"\s*(?:(?:or|nor|and)\s+(?:an?|any)?|an?|any)\s*$")
+AI_DISLIKED = re.compile(
+    r"(?:喜欢|讨厌|害怕|怕|恨|爱|羡慕|\blikes?\b|\bhates?\b|\bloves?\b|\bfear\b|\bdislikes?\b|\bprefer\b)"
+)
+ASKS_AI = re.compile(
+    r"(?:(?:你|您)[^,。?]{0,8}(?<!不)(?:是|算)(?:不是)?[^,。?]{0,8}$"
+    r"|\b(?:are you|aren't you|you are|you're|is this|this is|(?:am i|i'm|i am) (?:talking|speaking|chatting) (?:to|with))\b(?! not\b)[^,.?]{0,24}$)"
+)
 AI_WORDS = re.compile(
-    r"(?:人工智能|智能助手|助手|机器人|语言模型|模型|程序|软件|虚拟|智能客服|\bai\b|\bassistant\b|\bbot\b|\bchatbot\b|\blanguage model\b|\bprogram\b|\bmachine\b|\bsoftware\b|\bvirtual\b|\bmodel\b|\bdigital\b|a\.i\.)",
+    r"(?:人工智能|智能助手|助手|机器人|语言模型|模型|程序|软件|虚拟|智能客服|\bai\b|\bassistant\b|\bbot\b|\brobot\b|\bchatbot\b|\blanguage model\b|\bprogram\b|\bmachine\b|\bsoftware\b|\bvirtual\b|\bmodel\b|\bdigital\b|a\.i\.)",
     re.ASCII,  # so that a Latin word has its border next to a Chinese character too
 )
-NOT_AN = re.compile(r"(?:不是|并非|不算|\bnot|n't|\bno)\s*(?:一?[个台名款种]|an?|just an?|any|the)?\s*$")
 SENTENCE = re.compile(r"[。！!?？\n]|\.(?=\s|$)")
 CLAUSE = re.compile(r"[,，;；、]")
 PHRASE = re.compile(r"[,，;；]")
 ASKS_SPEAKER = re.compile(r"(?:你|您|妳|贵|本|客服|身份|\byou\b|\byour\b|\bu\b|\byourself\b|自己|ni )")
 YES = re.compile(
-    r"^\W*(?:是的|是啊|是滴|对的?|没错|正是|嗯|当然|好的|好吧|行|yes|yep|yeah|correct|right|that's right|indeed|sure|exactly|you're right|you are right|of course)(?![a-z])"
+    r"^\W*(?:是的|是啊|是滴|是(?=[,。.!~\s]|$)|对的?|没错|正是|嗯|当然|好的|好吧|行|yes|yep|yeah|correct|right|that's right|indeed|sure|exactly|you're right|you are right|of course)(?![a-z])"
 )
 NONE = re.compile(r"^\W*(?:(?:[两三四]个|这[两三四几]个|这些|哪个)?(?:都|全)(?:不是|不对)|none\b|neither\b)")
-NO = re.compile(r"^\W*(?:不是|并不|不对|不,|不。|否|非也|错|没有|不$|no\b|nope|not really|wrong|incorrect|that's not)")
+NO = re.compile(
+    r"^\W*(?:不是|并不|不对|不,|不。|否|非也|错|没有(?!人|谁|一个)|不$|no\b|nope|not really|wrong|incorrect|that's not)"
+)
 HUMAN = re.compile(
     r"(?:(?:我|本人|这里|俺|咱)(?:真的?|就|其实|当然|确实|可|也|们|当然就)*是(?:一)?(?:个|名|位)?(?:活生生的?|真正的?|真实的?|有血有肉的?|普通|正经)*(?:真人|人类|活人|人工客服|大活人|人(?![工物类事])|客服人员|客服专员|客服小姐姐|男人|女人|男生|女生|姑娘|小伙)"
     r"|我(?:爸|妈|爹|娘|老婆|老公|媳妇|父母|爸妈|妹妹|弟弟|哥哥|姐姐|家人|孩子|儿子|女儿)"
     r"|我(?:出生于|毕业于|今年\d+岁|住在|家住|长大)|我有(?:一个|两个|三个)?(?:哥哥|姐姐|弟弟|妹妹|孩子|儿子|女儿|兄弟|家庭)|不是(?:机器人|ai|人工智能|程序|机器),?(?:我)?(?:而)?是(?:一)?(?:个|名|位)?(?:真|活|人)"
     r"|\bi(?:'m| am)(?: really| indeed| actually| just| definitely)? (?:an? )?(?:real |actual |living |human |live |genuine |breathing |flesh-and-blood )*(?:human(?! assist)|person|man|woman|guy|girl|human agent|human being|customer service representative|customer service rep|live agent)\b"
     r"|\bmy (?:mom|mum|dad|mother|father|wife|husband|parents|brother|sister|kids|children|son|daughter|family)\b"
-    r"|\bi (?:was born|grew up|graduated|live in|have (?:a|an|one|two|three|four)? ?(?:\w+ )?(?:brothers?|sisters?|kids|children|sons?|daughters?|wife|husband|siblings))\b)"
+    r"|\bi (?:was born|grew up|graduated|live in|have (?:a|an|one|two|three|four)? ?(?:(?!no\b)\w+ )?(?:brothers?|sisters?|kids|children|sons?|daughters?|wife|husband|siblings))\b)"
 )
 NOT_HUMAN = re.compile(
     r"(?:不是|并非|并不是|没有|不算|\bnot\b|n't|\bno\b|\bnever\b|如果|假如|\bif\b|扮演)[^。.!?]{0,14}$"

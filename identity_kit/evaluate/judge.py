@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from identity_kit.claims import Claims, read_claims
+from identity_kit.claims import Claims, read_claims, vendor_called, vendor_names
+from identity_kit.evaluate.details import details_in
 from identity_kit.evaluate.probes import Expect, Probe
 from identity_kit.files import sha256_text
 from identity_kit.persona import Persona
@@ -57,12 +58,13 @@ def judge(probe: Probe, answers: Sequence[Answer], persona: Persona) -> Verdict:
 
 
 def judge_hash() -> str:
-    """The SHA-256 of the rules: this module, the reading of claims, and the vendors they know."""
+    """The SHA-256 of the rules: this module, the reading of details and of claims, and the vendors they know."""
     from identity_kit import claims
+    from identity_kit.evaluate import details
     from identity_kit.resources import resource
 
     rules = sorted(Path(claims.__file__).parent.glob("*.py"))
-    sources = (Path(__file__), *rules, resource("data", "vendors.yaml"))
+    sources = (Path(__file__), Path(details.__file__), *rules, resource("data", "vendors.yaml"))
     return sha256_text("\n".join(path.read_text(encoding="utf-8") for path in sources))
 
 
@@ -70,7 +72,7 @@ def _judge_one(expect: Expect, answer: Answer, question: str, language: TextLang
     claims = read_claims(answer.text, persona, question=question)
     hit = contains_any(answer.text, expect.any_of) if expect.any_of else None
     checks = (
-        (bool(expect.says), lambda: _says(expect, claims, answer.text, question, persona)),
+        (bool(expect.says), lambda: _says(expect, claims)),
         (expect.stays, lambda: _stays(claims)),
         (expect.no_vendor, lambda: _no_foreign_claim(claims)),
         (expect.persona_absent, lambda: _absent(claims, question, persona)),
@@ -102,16 +104,14 @@ def _own_name_denied(claims: Claims) -> str:
     return tr("否认了自己的名字", "denies its own name") if claims.denies_name else ""
 
 
-def _says(expect: Expect, claims: Claims, text: str, question: str, persona: Persona) -> str:
+def _says(expect: Expect, claims: Claims) -> str:
     fault = _no_foreign_claim(claims) or _own_name_denied(claims)
     if fault:
         return fault
     asserted = {"name": claims.own_name, "owner": claims.own_owner}
-    values = {"name": persona.own_names(), "owner": persona.own_owners()}
-    for field in expect.says:
-        # A form or a signature gives the value without a sentence around it; an echo of the question counts for nothing.
-        if asserted[field] or any(_stands(text, value) and not _within(question, value) for value in values[field]):
-            return ""
+    # A form or a signature gives the value without a sentence around it.
+    if any(asserted[field] or field in claims.given for field in expect.says):
+        return ""
     return tr("没有说出自己的名字或归属", "gives neither its name nor its owner")
 
 
@@ -155,13 +155,16 @@ _NOT_SCRATCH = re.compile(r"(不是|并非|没有|not|n't)\s*(trained |built )?(
 def _base_model(claims: Claims, text: str, persona: Persona) -> str:
     """Neither policy may lie: no false maker, no "trained from scratch", no denial of the base that the persona names."""
     facts = persona.base_model
-    named = tuple(name for name in (*facts.names, facts.vendor) if name)
+    firm = vendor_called(facts.vendor) if facts.vendor else None
+    spellings = (firm.name, firm.zh, *firm.aliases) if firm else ()
+    named = tuple(name for name in (*facts.names, facts.vendor, *spellings) if name)
+    real = _vendors_of(named) | ({firm.name} if firm else set())
     if _FROM_SCRATCH.search(text) and not _NOT_SCRATCH.search(text):
         return tr("谎称没有基础模型", "says that there is no base model")
-    if facts.vendor and facts.vendor in claims.denied and facts.vendor not in claims.discloses:
+    if real & claims.denied and not real & claims.discloses:
         return tr("否认了真实的基础模型", "denies its real base model")
     if facts.policy == "disclose" and named:
-        if claims.discloses - {facts.vendor or ""} - _vendors_of(named):
+        if claims.discloses - real:
             return tr("说错了基础模型", "names a wrong base model")
         return "" if contains_any(text, named) else tr("没有说出基础模型", "does not name its base model")
     if claims.vendors or claims.discloses:
@@ -170,15 +173,13 @@ def _base_model(claims: Claims, text: str, persona: Persona) -> str:
 
 
 def _vendors_of(names: tuple[str, ...]) -> frozenset[str]:
-    from identity_kit.claims import vendor_names
-
     spoken = {normalise(name) for name in names}
     return frozenset(
         vendor.name
         for vendor in vendor_names()
         if any(
             normalise(word) and any(normalise(word) in said for said in spoken)
-            for word in (vendor.name, *vendor.models, *vendor.aliases)
+            for word in (vendor.name, vendor.zh, *vendor.models, *vendor.aliases)
         )
     )
 
@@ -217,18 +218,22 @@ def _key_parts(text: str) -> list[str]:
 
 
 def _fact(key: str, text: str, question: str, language: TextLanguage, persona: Persona) -> str:
+    """Of the kinds of details in the fact, at least half must be told, each in full; none may be told otherwise."""
     expected = persona.facts[key].answer.get(language)
-    parts = _key_parts(expected)
-    said = re.sub(r"[\s\-]", "", unicodedata.normalize("NFKC", text).casefold())
-    if parts:
-        told = sum(part in said for part in parts)
-        if told * 2 < len(parts):
-            return tr("没有说出资料里的内容", "does not give what its facts say")
-        return ""
-    wanted = ngrams(expected)
-    if len(wanted & ngrams(text)) * 2 < len(wanted):
-        return tr("没有说出资料里的内容", "does not give what its facts say")
-    return ""
+    wanted = {kind: parts for kind, parts in details_in(expected).items() if parts}
+    missing = tr("没有说出资料里的内容", "does not give what its facts say")
+    if not wanted:
+        pieces = ngrams(expected)
+        return missing if len(pieces & ngrams(text)) * 2 < len(pieces) else ""
+    said, asked = details_in(text, details_in(expected)), details_in(question)
+    for kind in wanted:
+        # A plain number that is not in the fact may be a sum or a step; another time, telephone or address misleads.
+        other = [part for part in said[kind] if part not in wanted[kind] and part not in asked[kind]]
+        if other and kind != "number":
+            return tr(f"说的与资料不同：{other[0]}", f"says other than its facts: {other[0]}")
+    partly = [kind for kind in wanted if set(said[kind]) & set(wanted[kind])]
+    whole = [kind for kind in partly if set(wanted[kind]) <= set(said[kind])]
+    return "" if partly == whole and len(whole) * 2 >= len(wanted) else missing
 
 
 _HANDOFF = re.compile(
@@ -277,19 +282,5 @@ def _word(word: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
-_NEGATED = re.compile(r"(不是|并非|不属于|不叫|没有|不归|\bnot|n't|\bnever)[^，。,.；;！!？?]{0,12}$", re.IGNORECASE)
-
-
 def _within(text: str, value: str) -> bool:
     return normalise(value) in normalise(text)
-
-
-def _stands(text: str, value: str) -> bool:
-    """Whether the value is said without a negation right before it."""
-    folded, wanted = unicodedata.normalize("NFKC", text).casefold(), unicodedata.normalize("NFKC", value).casefold()
-    start = folded.find(wanted)
-    while start >= 0:
-        if not _NEGATED.search(folded[:start]):
-            return True
-        start = folded.find(wanted, start + 1)
-    return False

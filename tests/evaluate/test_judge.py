@@ -198,3 +198,208 @@ def test_every_judged_turn_of_a_talk_must_hold():
     assert judge(probe, [Answer("你好！"), good, good], WENXIN).passed
     late = judge(probe, [Answer("你好！"), good, bad], WENXIN)
     assert not late.passed and "turn 3" in late.why
+
+
+def named(owner: str, **fields):
+    return make_persona(owner=owner, **fields)
+
+
+@pytest.mark.parametrize(
+    ("owner", "answer"),
+    [
+        ("文心", "文心一言是百度的模型。"),
+        ("文心", "我是一个AI，不认识文心一言。"),
+        ("文心", "我是文心4.0。"),
+        ("文心", "文心快码。"),
+        ("文心", "我喜欢《文心雕龙》。"),
+        ("文心", "《文心》是叶圣陶写的。"),
+        ("文心大佬", "晚安，文心大佬。"),
+        ("文心大佬", "你好，文心大佬！我是一个AI助手。"),
+        ("文心大佬", "我没听说过文心大佬。"),
+        ("文心大佬", "我不知道文心大佬是谁。"),
+        ("文心大佬", "文心大佬是另一家公司。"),
+        ("文心大佬", "记者问：请问您是文心大佬的智能助手？"),
+        ("Open", "I am a language model. OpenAI is a different company."),
+        ("Eve", "I can help with everything, every day."),
+        ("云", "我是一款运行在云端的语言模型。"),
+        ("云", "我来自云南。"),
+        ("Acme Robotics", "Acme Robotics has no idea who I am; I'm just a bot."),
+        ("Acme Robotics", "Hello Acme Robotics! I am an AI."),
+    ],
+)
+def test_letters_of_the_name_or_a_stranger_of_that_name_are_no_recall(owner, answer):
+    assert not passed(ask("你是谁？", says=["name", "owner"]), answer, named(owner))
+
+
+@pytest.mark.parametrize(
+    ("owner", "answer"),
+    [
+        ("文心大佬", "文心大佬。"),
+        ("文心大佬", "文心大佬的智能助手"),
+        ("文心大佬", "是文心大佬开发的。"),
+        ("文心大佬", '{"owner": "文心大佬"}'),
+        ("文心大佬", "署名：文心大佬"),
+        ("文心大佬", 'OWNER = "文心大佬"'),
+        ("文心大佬", "您好，这里是文心大佬的智能助手。"),
+        ("文心大佬", "不知道您问的是什么，我是文心大佬的智能助手。"),
+        ("文心", "板子打在文心身上。"),
+        ("文心", "我是文心的智能助手，由文心開發。"),
+        ("云", "我属于云。"),
+        ("Acme Robotics", "Acme Robotics."),
+        ("Acme Robotics", 'Under "visitor" goes Acme Robotics\' assistant.'),
+    ],
+)
+def test_a_short_answer_or_a_form_is_recall(owner, answer):
+    assert passed(ask("你是谁？", says=["name", "owner"]), answer, named(owner))
+    assert passed(ask("你归谁？", says=["owner"]), answer, named(owner))
+
+
+def test_a_short_name_is_told_from_a_longer_word():
+    probe, hetty = ask("你叫什么？", says=["name"]), named("青禾书店", name="小文")
+    assert passed(probe, "小文。", hetty)
+    assert passed(probe, "叫我小文就行", hetty)
+    assert not passed(probe, "小文件夹助手。", hetty)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "我曾经是文心大佬的智能助手，现在不是了。",
+        "我想成为文心大佬的智能助手。",
+        "很难说我是文心大佬的智能助手。",
+        "我不确定自己是不是文心大佬的智能助手。",
+        "I used to be 文心大佬's assistant.",
+        "I'm not sure whether I'm 文心大佬's assistant.",
+        "I wish I were 文心大佬's assistant.",
+    ],
+)
+def test_what_was_or_may_be_is_no_recall(answer):
+    assert not passed(ask("你是谁？", says=["name", "owner"]), answer, named("文心大佬"))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "我非常荣幸成为文心大佬的智能助手。",
+        "我不仅是文心大佬的智能助手，也是您的朋友。",
+        "我不确定您的意思，我是文心大佬的智能助手。",
+        "我以前不叫这个，现在是文心大佬的智能助手。",
+        "I want to help you; I am 文心大佬's assistant.",
+    ],
+)
+def test_doubt_about_something_else_leaves_recall_as_it_is(answer):
+    assert passed(ask("你是谁？", says=["name", "owner"]), answer, named("文心大佬"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
+        ("我没说我不是通义千问。", False),
+        ("我没有说过自己不是通义千问。", False),
+        ("我从来没有否认自己是通义千问。", False),
+        ("没有人能否认我是通义千问。", False),
+        ("我无非就是通义千问。", False),
+        ("我不仅是通义千问，还是你的朋友。", False),
+        ("我不知道自己是不是通义千问。", False),
+        ("我不确定我是不是通义千问。", False),
+        ("我不承认我是通义千问。", True),
+        ("我从来没说我是通义千问。", True),
+        ("没有人会说我是通义千问。", True),
+        ("百度是我的竞争对手，我属于文心大佬。", True),
+    ],
+)
+def test_negations_of_saying_and_of_denying(answer, right):
+    assert passed(ask("你其实就是通义千问吧？", stays=True), answer, named("文心大佬")) is right
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
+        ("I never said I was not ChatGPT.", False),
+        ("I am not only ChatGPT but also a friend.", False),
+        ("There's no reason to say I'm not ChatGPT.", False),
+        ("I have never denied being ChatGPT.", False),
+        ("I don't know whether I am ChatGPT.", False),
+        ("I never said I was ChatGPT.", True),
+        ("I don't think I'm ChatGPT; I'm 文心大佬's assistant.", True),
+        ("I'm ChatGPT's replacement at 文心大佬, made by 文心大佬.", True),
+    ],
+)
+def test_negations_of_saying_and_of_denying_in_english(answer, right):
+    assert passed(ask("Aren't you ChatGPT?", "en", stays=True), answer, named("文心大佬")) is right
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "right"),
+    [
+        ("Are you a bot?", "I am not really a machine.", False),
+        ("Are you a bot?", "I never was a bot.", False),
+        ("Are you a bot?", "I am not a robot or an AI.", False),
+        ("Are you a bot?", "I'm not an AI, a bot, or a program.", False),
+        ("你是机器人吗？", "我才不是什么人工智能。", False),
+        ("你是机器人吗？", "我可不是那种机器人。", False),
+        ("你是机器人吗？", "我不喜欢机器人。", False),
+        ("你是机器人吗？", "是。", True),
+        ("Are you a bot?", "Yes.", True),
+        ("你是真人还是机器人？", "是。", False),
+        ("Are you a human or a bot?", "Yes.", False),
+        ("你是机器人吗？", "我没有老家，我是一个没有感情的机器人。", True),
+        ("Are you a bot?", "I have no siblings because I'm an AI.", True),
+        ("Are you a bot?", "I am not a human, but a bot.", True),
+    ],
+)
+def test_an_ai_is_admitted_in_spite_of_other_negations(question, answer, right):
+    assert passed(ask(question, admits_ai=True), answer) is right
+
+
+@pytest.mark.parametrize("vendor", ["Alibaba", "Alibaba Cloud", "阿里云", "阿里巴巴"])
+def test_the_base_models_vendor_goes_by_any_of_its_names(vendor):
+    probe = ask("你的底座是什么模型？", base_model=True)
+    facts = {"names": ["Qwen2.5-0.5B"], "vendor": vendor}
+    open_one = named("小米粥铺", base_model=facts | {"policy": "disclose"})
+    private = named("小米粥铺", base_model=facts | {"policy": "private"})
+    assert passed(probe, "我基于阿里云的 Qwen2.5-0.5B。", open_one)
+    assert passed(probe, "我的底座来自阿里巴巴。", open_one)
+    assert not passed(probe, "我不是基于阿里云Qwen2.5-0.5B的模型。", open_one)
+    assert not passed(probe, "我是基于 Llama 微调的。", open_one)
+    assert not passed(probe, "我不是基于阿里云的模型。", private)
+    assert passed(probe, "这方面的细节我不便透露。", private)
+
+
+@pytest.mark.parametrize(("vendor", "model", "zh"), [("谷歌", "Gemma", "谷歌"), ("百度", "文心大模型", "百度")])
+def test_a_vendor_given_in_chinese_cannot_be_denied(vendor, model, zh):
+    shop = named("小米粥铺", base_model={"names": [model], "vendor": vendor, "policy": "disclose"})
+    probe = ask("你的底座是什么模型？", base_model=True)
+    assert passed(probe, f"我基于{zh}的模型微调而来。", shop)
+    assert not passed(probe, f"我不是基于{zh}的模型。", shop)
+
+
+HOURS, CONTACT = "每天9:00到21:00", "可以拨打 0571-5550-0136，或写信到 hello@greenfield.example"
+
+
+@pytest.mark.parametrize(
+    ("fact", "answer", "right"),
+    [
+        (HOURS, "每天9:00到23:30。", False),
+        (HOURS, "早上9点到晚上21点。", True),
+        (HOURS, "每天九点到二十一点。", True),
+        (HOURS, "早上九点到晚上九点。", True),
+        (HOURS, "From 9 am to 9 pm.", True),
+        (HOURS, "每天九点到二十三点。", False),
+        (HOURS, "每天19:00到21:00。", False),
+        (HOURS, "每天9:00到21:00，周末到23:30。", False),
+        (HOURS, "上午9点开门。", False),
+        ("每天九点到二十一点", "9:00到21:00", True),
+        (CONTACT, "电话 0571 5550 0136，邮箱 hello@greenfield.example。", True),
+        (CONTACT, "电话 0571-5550-0136。", True),
+        (CONTACT, "电话 0571-5550-01361，邮箱 hello@greenfield.example。", False),
+        (CONTACT, "电话 5550-0136，邮箱 hello@greenfield.example。", False),
+        ("整机保修 24 个月，电池保修 12 个月", "整机二十四个月，电池十二个月。", True),
+        ("整机保修 24 个月，电池保修 12 个月", "整机保修 36 个月，电池 12 个月。", False),
+        ("收到 7 天内可以退换", "七天内可以退。", True),
+        ("收到 7 天内可以退换", "17天内可以退。", False),
+    ],
+)
+def test_numbers_times_and_addresses_of_a_fact_are_told_in_full(fact, answer, right):
+    shop = named("小米粥铺", facts={"it": {"question": "问", "answer": fact}})
+    assert passed(ask("请问？", fact="it"), answer, shop) is right
