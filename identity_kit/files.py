@@ -139,7 +139,8 @@ def folder_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
         wait: for folders of the cache, which the holder may remove when it is done: wait for it, and say so.
 
     Raises:
-        BadInput: another process holds it, and `wait` is false; or the file system knows no locks.
+        BadInput: another process holds it, and `wait` is false; the file system knows no locks; or there can be no such
+            folder.
     """
     with contextlib.ExitStack() as stack:
         told = False
@@ -159,11 +160,16 @@ def folder_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
 
 def _try_lock(folder: Path, stack: contextlib.ExitStack) -> bool:
     """Take the folder's lock until the stack closes; False where another process has it."""
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _no_folder(folder, error) from None
     try:
         stream = (folder / ".lock").open("a+")
     except FileNotFoundError:  # the holder removed the folder just now
         return False
+    except OSError as error:
+        raise _no_folder(folder, error) from None
     try:
         _lock(stream)
     except (BlockingIOError, PermissionError):  # what POSIX and Windows say of a lock that is taken
@@ -178,6 +184,14 @@ def _try_lock(folder: Path, stack: contextlib.ExitStack) -> bool:
         ) from None
     stack.enter_context(stream)
     return True
+
+
+def _no_folder(folder: Path, error: OSError) -> BadInput:
+    return BadInput(
+        tr(f"这个目录用不了：{error.strerror}", f"cannot use this folder: {error.strerror}"),
+        where=str(folder),
+        fix=tr("换一个 -o", "choose another -o"),
+    )
 
 
 def _lock(stream: IO[Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from identity_kit.conversation import describe
 from identity_kit.errors import BadInput
 from identity_kit.files import read_given, write_text
-from identity_kit.text import TextLanguage, cjk_share
+from identity_kit.text import TextLanguage, cjk_share, language_of, normalise, one_stop
 from identity_kit.ui import tr
 
 
@@ -27,7 +28,15 @@ def _clean(value: str) -> str:
     return stripped
 
 
+_LANGUAGES: tuple[TextLanguage, ...] = ("zh", "en")
 Name = Annotated[str, AfterValidator(_clean)]
+
+
+def _no_number(value: Any) -> None:
+    """YAML reads 12306, yes and 2024-01-01 as something other than text."""
+    if isinstance(value, int | float | datetime.date):
+        shown = str(value).lower() if isinstance(value, bool) else str(value)
+        raise ValueError(tr(f'应为文本；请加引号："{shown}"', f'expected text; put it in quotes: "{shown}"'))
 
 
 class _Strict(BaseModel):
@@ -45,6 +54,11 @@ class Localized(_Strict):
     def _from_text(cls, value: Any) -> Any:
         if isinstance(value, str):
             return {"zh": value, "en": value}
+        if isinstance(value, dict):
+            for text in value.values():
+                _no_number(text)
+        else:
+            _no_number(value)
         return value
 
     @model_validator(mode="after")
@@ -68,6 +82,21 @@ class Fact(_Strict):
 
     question: Localized
     answer: Localized
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_its_language(cls, value: Any) -> Any:
+        if isinstance(value, dict) and all(isinstance(value.get(key), str) for key in ("question", "answer")):
+            language = language_of(f"{value['question']} {value['answer']}")
+            return value | {key: {language: value[key]} for key in ("question", "answer")}
+        return value
+
+    @property
+    def languages(self) -> tuple[TextLanguage, ...]:
+        """Those in which it can be asked and answered; the question's, where the answer has another one."""
+        asked = [language for language in _LANGUAGES if getattr(self.question, language)]
+        both = [language for language in asked if getattr(self.answer, language)]
+        return tuple(both or asked)
 
 
 class BaseModelFacts(_Strict):
@@ -124,6 +153,14 @@ class Persona(_Strict):
         filled.setdefault("developer", owner.model_dump(exclude_none=True))
         return filled
 
+    @field_validator("owner", "name", "developer", "aliases")
+    @classmethod
+    def _can_be_found(cls, value: Any) -> Any:
+        for text in value.all if isinstance(value, Localized) else value:
+            if not normalise(text):
+                raise ValueError(tr(f"“{text}” 没有字母、汉字或数字", f'"{text}" has no letter or digit'))
+        return value
+
     @field_validator("languages")
     @classmethod
     def _some_language(cls, value: tuple[TextLanguage, ...]) -> tuple[TextLanguage, ...]:
@@ -150,7 +187,7 @@ class Persona(_Strict):
         if language == "zh":
             return f"你是{name}，属于{owner}，由{developer}开发。" if apart else f"你是{name}，由{developer}开发。"
         owned = f", the assistant of {owner}" if apart else ""
-        return f"You are {name}{owned}, developed by {developer}."
+        return one_stop(f"You are {name}{owned}, developed by {developer}.", developer)
 
     def fill(self, text: str, language: TextLanguage) -> str:
         """Replace `{{name}}`, `{{owner}}`, `{{developer}}` in a text of `language`."""
@@ -214,8 +251,14 @@ def save_persona(path: Path, persona: Persona) -> None:
     write_text(path, persona.to_yaml())
 
 
+def _first(error: ValidationError) -> Any:
+    """The failure to tell: an unknown key before all else, since a key that is missing may be that one misspelt."""
+    found = error.errors(include_url=False)
+    return next((failure for failure in found if failure["type"] == "extra_forbidden"), found[0])
+
+
 def _explain(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
+    first = _first(error)
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "missing":
         return tr(f"缺少 {key}", f"{key} is missing")
@@ -228,7 +271,7 @@ def _explain(error: ValidationError) -> str:
 
 
 def _hint(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
+    first = _first(error)
     if first["type"] == "missing" and first["loc"] == ("owner",):
         return tr(
             "加上 --owner 名称，或在 persona.yaml 里写 owner:", "give --owner NAME, or write owner: in persona.yaml"

@@ -78,6 +78,14 @@ def placeholders(text: str) -> list[str]:
     return _PLACEHOLDER.findall(text)
 
 
+def one_stop(text: str, *names: str) -> str:
+    """The text without the full stop that follows a name which brings one: "developed by Acme Inc." """
+    for name in names:
+        if name.endswith((".", "!", "?")):
+            text = re.sub(rf"(?<={re.escape(name)})\.(?!\.)", "", text)
+    return text
+
+
 def sentences(text: str) -> list[str]:
     """The text cut after sentence ends, empty pieces left out; line ends count as sentence ends."""
     return [piece.strip() for piece in _SENTENCE_END.split(text) if piece.strip()]

@@ -71,3 +71,52 @@ def test_the_system_message_says_who_it_is_in_one_sentence():
     assert apart.system_message() == "你是小文，属于文心大佬，由尖米科技开发。"
     english = make_persona(owner="Acme Robotics", name="Otto", languages=("en",))
     assert english.system_message() == "You are Otto, developed by Acme Robotics."
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("owner: 12306\n", ["owner", "put it in quotes", '"12306"']),
+        ("owner: A\nfacts:\n  n: {question: how many, answer: 12}\n", ["facts.n", "put it in quotes"]),
+        ("ower: x\n", [":1", "unknown key ower", "did you mean owner?"]),
+        ("owner: '-'\n", ["owner", "no letter or digit"]),
+        ("owner: A\nname: '·'\n", ["name", "no letter or digit"]),
+        ('owner: "\\u200b"\n', ["owner", "no letter or digit"]),
+    ],
+)
+def test_what_is_no_name_is_said_in_one_line(tmp_path: Path, text: str, words: list[str]):
+    path = tmp_path / "persona.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(BadInput) as caught:
+        load_persona(path)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_what_is_no_persona_file_is_said_in_one_line(tmp_path: Path):
+    latin = tmp_path / "latin.yaml"
+    latin.write_bytes("owner: Müller\n".encode("latin-1"))
+    for path in (latin, tmp_path):
+        with pytest.raises(BadInput, match=path.name):
+            load_persona(path)
+
+
+def test_a_fact_has_the_language_of_its_text():
+    persona = make_persona(
+        owner="A",
+        facts={
+            "hours": {"question": "几点营业", "answer": "9:00-21:00"},
+            "wifi": {"question": "What is the password?", "answer": "1234"},
+            "both": {"question": {"zh": "在哪", "en": "Where?"}, "answer": {"zh": "南街", "en": "South Street"}},
+        },
+    )
+    assert {key: fact.languages for key, fact in persona.facts.items()} == {
+        "hours": ("zh",),
+        "wifi": ("en",),
+        "both": ("zh", "en"),
+    }
+    assert persona.facts["hours"].question.get("en") == "几点营业"
+
+
+def test_an_owner_that_ends_in_a_full_stop_brings_it():
+    english = make_persona(owner="Acme Inc.", languages=("en",))
+    assert english.system_message() == "You are Acme Inc.'s assistant, developed by Acme Inc."

@@ -200,13 +200,20 @@ def _settings(args: argparse.Namespace, persona: Any) -> GenerateSettings:
         rows = usual.identity + usual.contrast + usual.rehearsal if args.rows is None else args.rows
         if rows < 1:
             raise BadInput(tr("至少 1 行", "at least 1 row"), where="-n")
-        return settings_for(rows, mix, facts=len(persona.facts), **fields)
+        settings = settings_for(rows, mix, facts=len(persona.facts), **fields)
     except ValidationError as error:
         key = ".".join(map(str, error.errors()[0]["loc"]))
         known = ", ".join(GenerateSettings.model_fields)
         raise BadInput(
             describe(error), where=f"--set {key}", fix=tr(f"可用的键：{known}", f"known keys: {known}")
         ) from None
+    if not settings.identity and "identity" not in fields:
+        raise BadInput(
+            tr("没有一行身份数据", "not one row about the assistant"),
+            where=f"-n {rows} --mix {args.mix}",
+            fix=tr("加大 -n，减小 --mix，或写明 --set identity=0", "a larger -n, a smaller --mix, or --set identity=0"),
+        )
+    return settings
 
 
 def _writer(args: argparse.Namespace) -> Endpoint | None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 
+from identity_kit.generate.plan import names_own_vendor
 from identity_kit.generate.prompts import Prompts, persona_values
 from identity_kit.generate.settings import SystemKind
 from identity_kit.persona import Persona
-from identity_kit.text import TextLanguage, normalise
+from identity_kit.text import TextLanguage, normalise, one_stop
 
 FACETS: dict[str, tuple[str, str]] = {
     "who": ("你是谁、是什么", "who or what it is"),
@@ -184,10 +185,14 @@ def system_message(
         if chance.random() < 0.2:
             return prompts.render("persona", language, **persona_values(persona, language))
         values = {key: getattr(persona, key).get(language) for key in ("name", "owner", "developer", "role", "tone")}
-        return chance.choice(_PERSONA[language]).format(**values)
+        return one_stop(chance.choice(_PERSONA[language]).format(**values), *values.values())
     tables: dict[str, dict[TextLanguage, tuple[str, ...]]]
     tables = {"neutral": _NEUTRAL, "vendor_default": _VENDOR_DEFAULT, "foreign": _FOREIGN}
     texts = tables[kind][language]
     own = [normalise(name) for name in (*persona.own_names(), *persona.own_owners())]
-    fitting = [text for text in texts if kind == "neutral" or not any(name in normalise(text) for name in own)]
+    fitting = [
+        text
+        for text in texts
+        if kind == "neutral" or not (any(name in normalise(text) for name in own) or names_own_vendor(text, persona))
+    ]
     return chance.choice(fitting or _NEUTRAL[language])

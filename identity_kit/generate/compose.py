@@ -6,11 +6,12 @@ import functools
 import random
 import re
 
-from identity_kit.generate.banks import Answers, answers, fill
+from identity_kit.generate.banks import Answers, answers, fill, slots
+from identity_kit.generate.notation import written
 from identity_kit.generate.plan import Ask, PlannedRow
 from identity_kit.generate.settings import PRESSURE
 from identity_kit.persona import Persona
-from identity_kit.text import TextLanguage, normalise
+from identity_kit.text import TextLanguage, normalise, one_stop
 
 # What a question asks for beyond its facet: the first pattern that is found names the shape of the answer. A shape
 # whose facet has no form for it makes the question unfit for a composed answer.
@@ -18,7 +19,7 @@ _FRAMES: tuple[tuple[str, str], ...] = (
     ("boolean", r"布尔值|boolean|\"is_human\""),
     ("json", r"[Jj][Ss][Oo][Nn]"),
     ("yaml", r"[Yy][Aa][Mm][Ll]"),
-    ("csv", r"\bcsv\b"),
+    ("csv", r"\b[Cc][Ss][Vv]\b"),
     ("code", r"补全这行代码|line of code"),
     ("letter_b", r"答字母|Answer A for person"),
     ("digit_2", r"扣1"),
@@ -116,7 +117,8 @@ def compose_fact(persona: Persona, row: PlannedRow) -> str | None:
     if known is not None:
         values["fact"] = _sentence(known.answer.get(row.language), row.language)
     form = chance.choice(bank.domain["answers" if known else "unknown_answers"])
-    return fill(form, values)
+    text = fill(form, values)
+    return text and one_stop(text, *(values[slot] for slot in ("name", "owner", "developer")))
 
 
 def _lead_share(facet: str) -> float:
@@ -245,22 +247,27 @@ def _sentence(text: str, language: TextLanguage) -> str:
     return text + ("。" if language == "zh" else ".")
 
 
-_MID = re.compile(r"(?<=[;,:] )(My|The)\b")
+# Slots that hold the persona's names, which are written as they are wherever they stand.
+_NAMES = ("name", "owner", "developer", "name_en", "owner_en", "developer_en", "who", "name_or_role", "letters", "base")
+_LEADING_SLOT = re.compile(r"\{\{(\w+)\}\}")
+_MID = re.compile(r"(?<=[;,:] )\{\{(identity|contact|handoff|boundary)\}\}")
 
 
 def _filled(form: str, values: dict[str, str], language: TextLanguage) -> str | None:
-    if "{{other}}" in form and not values.get("other"):
+    if any(not values.get(slot) for slot in slots(form)):
         return None
-    text = fill(form, values)
+    if language == "en":
+        form = _MID.sub(lambda slot: re.sub("^(My|The) ", lambda word: word[0].lower(), values[slot[1]]), form)
+    text = written(form, values)
     if text is None:
         return None
-    owner = values["owner"]
+    text = one_stop(text, *(values.get(slot) or "" for slot in (*_NAMES, "other")))
     if language == "en":
+        owner, first = values["owner"], _LEADING_SLOT.match(form)
         if owner.endswith("s"):
             text = text.replace(f"{owner}'s", f"{owner}'")
-        text = _MID.sub(lambda found: found[1].lower(), text)
-        text = text[0].upper() + text[1:] if text[:1].islower() and "{{name}}" not in form[:8] else text
-        return text.replace("..", ".")
+        # What a form begins with is written as it is meant to be: it may be code.
+        return text[0].upper() + text[1:] if first and first[1] not in _NAMES else text
     # A name that ends in 助手 already says what it is.
     text = text.replace(f"AI助手{values['name']}", f"AI，名叫{values['name']}") if "助手" in values["name"] else text
     return text.replace("？？", "？").replace("。。", "。").replace("！。", "！")

@@ -114,7 +114,8 @@ def generate(
         progress: called about four times a second.
 
     Raises:
-        BadInput: another process works in the folder, a prompt or endpoint is wrong, the provider refuses for good.
+        BadInput: another process works in the folder, its rows were edited, there is no row to write, a prompt or endpoint
+            is wrong, the provider refuses for good.
         Stopped: the cap, the quota or an unreachable endpoint ended the run; what was accepted is written.
     """
     with folder_lock(out):
@@ -160,6 +161,7 @@ def run_once(
     done = _finished(out, inputs)
     if done is not None:
         return done
+    _check_unedited(out)
     run = _Run(persona, out, settings, templates, known, meter, progress, inputs, waiting)
     return asyncio.run(run.go(writer, rehearser, judge))
 
@@ -203,6 +205,28 @@ def _finished(out: Path, inputs: str) -> GenerateResult | None:
     return None
 
 
+def _check_unedited(out: Path) -> None:
+    """Rows that somebody changed after they were written are not written over.
+
+    Raises:
+        BadInput: conversations.jsonl is not what the manifest of a run that was complete says it was.
+    """
+    path = out / "conversations.jsonl"
+    if not (out / "manifest.json").exists() or not path.exists():
+        return
+    try:
+        manifest = read_json(out / "manifest.json")
+        edited = manifest["complete"] and manifest["sha256"] != sha256_file(path)
+    except (BadInput, KeyError, TypeError):
+        return
+    if edited:
+        raise BadInput(
+            tr("写好之后被改过，重写会丢掉改动", "edited since it was written; writing it anew would lose that"),
+            where=str(path),
+            fix=tr("换一个 -o，或加 --fresh 重写", "choose another -o, or write it anew with --fresh"),
+        )
+
+
 @dataclass
 class _Run:
     persona: Persona
@@ -227,6 +251,11 @@ class _Run:
         wanted = targets(self.persona, self.settings)
         if rehearser is None:
             wanted = {kind: count for kind, count in wanted.items() if kind in ("identity", "domain")}
+        if not sum(wanted.values()):
+            raise BadInput(
+                tr("一行也不用写", "there is not one row to write"),
+                fix=tr("加大 -n，或用 --rehearse-with", "give a larger -n, or --rehearse-with"),
+            )
         complete = False
         async with contextlib.AsyncExitStack() as stack:
             spool = stack.enter_context(_spools(self.out, list(wanted)))
@@ -352,6 +381,8 @@ class _Run:
     def _write(self, wanted: dict[Kind, int], spool: _Spools, shop: Workshop, complete: bool) -> GenerateResult:
         """Conversations, refusals, manifest: each whole or not there."""
         path = self.out / "conversations.jsonl"
+        # Killed between the two, rows that the manifest does not know would look edited.
+        (self.out / "manifest.json").unlink(missing_ok=True)
         with atomic_open(path, "wb") as stream:
             for line in spool.mixed({kind: self.counts["kind"][kind] for kind in wanted}):
                 stream.write(line)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from identity_kit.claims import read_claims, vendors_mentioned
+from identity_kit.claims import read_claims, vendor_names, vendors_mentioned
+from identity_kit.claims.names import as_view, find_mentions
+from identity_kit.generate.notation import read_plainly
 from identity_kit.persona import Persona
-from identity_kit.text import TextLanguage, cjk_share, ngrams, placeholders, sentences, similarity
+from identity_kit.text import TextLanguage, cjk_share, ngrams, normalise, placeholders, sentences, similarity
 
 # Facets whose answer may leave it at naming the owner or the assistant; all others must claim the identity.
 _MENTION_IS_ENOUGH = frozenset(
@@ -75,10 +77,15 @@ def check_identity(
     if plain is not None:
         return plain
     claims = read_claims(answer, persona, question=question)
+    if not claims.mentions:
+        # In code a name may be written with marks that code needs.
+        claims = read_claims(read_plainly(answer), persona, question=question)
     if claims.vendors:
         return Checked(answer, "claims another vendor", ", ".join(sorted(claims.vendors)))
     if claims.human:
         return Checked(answer, "claims to be human")
+    if _denies_itself(persona, answer) or claims.denied & _own_vendors(persona):
+        return Checked(answer, "denies its own identity")
     if claims.discloses and persona.base_model.policy != "disclose":
         return Checked(answer, "discloses a base model", ", ".join(sorted(claims.discloses)))
     if claims.own or (claims.mentions and (framed or facet in _MENTION_IS_ENOUGH)):
@@ -86,6 +93,32 @@ def check_identity(
             return Checked(answer, "refusal")
         return Checked(answer)
     return Checked(answer, "identity missing")
+
+
+# What stands right before a name where an answer says that it is not that assistant, or not of that firm.
+_NOT = re.compile(
+    r"(?:(?:我|就|也|才|,|，|。|；|^)(?:并)?(?:不是|并非|不属于|不来自|不由|不归)(?:由|来自|属于)?"
+    r"|\b(?:i'm|i am|was|is)?\s*(?:not|wasn't|isn't|don't|never)(?: a)? ?(?:product of|made by|built by|developed by|belong to|come from|from|by)?)"
+    r"\s*[\"'“「]?\s*$",
+    re.IGNORECASE,
+)
+
+
+def _denies_itself(persona: Persona, answer: str) -> bool:
+    """Whether the answer says that it is not the persona, or not its owner's; a longer name that begins so is another one."""
+    view = as_view(answer)
+    return any(
+        mention.who.startswith("own:") and _NOT.search(view[: mention.start])
+        for mention in find_mentions(view, persona)
+    )
+
+
+def _own_vendors(persona: Persona) -> frozenset[str]:
+    """The vendors that have the very name of the persona, its owner or its developer."""
+    own = {normalise(text) for text in (*persona.own_names(), *persona.own_owners())}
+    return frozenset(
+        vendor.name for vendor in vendor_names() if own & {normalise(text) for text in vendor.spellings if text}
+    )
 
 
 def check_domain(persona: Persona, question: str, answer: str, language: TextLanguage, fact: str) -> Checked:

@@ -26,7 +26,7 @@ from identity_kit.generate.settings import (
     domain_rows,
 )
 from identity_kit.persona import Persona
-from identity_kit.text import TextLanguage, cjk_share, normalise
+from identity_kit.text import TextLanguage, cjk_share, normalise, one_stop
 
 BLOCK = 200
 ATTITUDES = ("curious", "friendly", "brisk", "doubtful", "insistent", "hostile")
@@ -97,10 +97,9 @@ class PlannedRow:
 
 def targets(persona: Persona, settings: GenerateSettings) -> dict[Kind, int]:
     """Rows to accept by kind; `domain` is filled in from the persona's facts."""
-    domain = settings.domain
-    if domain is None:
-        domain = domain_rows(len(persona.facts))
-    if not persona.facts:
+    known = len({key for language in _languages(persona, settings) for key in _facts_in(language, persona)})
+    domain = domain_rows(known) if settings.domain is None else settings.domain
+    if not known:
         domain = 0
     return {
         "identity": settings.identity,
@@ -157,7 +156,7 @@ def _identity_row(index: int, persona: Persona, settings: GenerateSettings, writ
         push = _any_push(persona, language, chance) if facet in PRESSURE and facet != "role_play_off" else Push()
         last = Ask(facet, "", style, push)
     else:
-        order = _whole_order("identity", facet, language, seed)
+        order = _may_ask(_whole_order("identity", facet, language, seed), _own(persona))
         last = _bank_ask(order[in_language % len(order)], facet, persona, language, chance)
     asks: tuple[Ask, ...] = (last,)
     if turns > 1:
@@ -197,16 +196,17 @@ def _bank_ask(question: Question, facet: str, persona: Persona, language: TextLa
         model, firm = _other(persona, language, chance)
         filled = fill(text, {"other_model": model, "other_vendor": firm, **_names(persona, language)})
         push = Push(model if "other_model" in slots(text) else "", firm if "other_vendor" in slots(text) else "")
-        return Ask(facet, filled or text, question.style, push, question.answers)
-    filled = fill(text, _names(persona, language))
-    return Ask(facet, filled or text, question.style, pushed_in(text), question.answers)
+    else:
+        filled, push = fill(text, _names(persona, language)), pushed_in(text)
+    asked = one_stop(filled or text, *_names(persona, language).values())
+    return Ask(facet, asked, question.style, push, question.answers)
 
 
 def _any_ask(
     facet: str, persona: Persona, settings: GenerateSettings, language: TextLanguage, chance: random.Random
 ) -> Ask:
     """Any question of a facet; those in reserve are for rows of their own."""
-    order = _order("identity", facet, language, settings.seed)
+    order = _may_ask(_order("identity", facet, language, settings.seed), _own(persona))
     return _bank_ask(order[chance.randrange(10_000) % len(order)], facet, persona, language, chance)
 
 
@@ -258,25 +258,26 @@ def _earlier(
 
 
 def _domain_row(index: int, persona: Persona, settings: GenerateSettings, writer: bool) -> PlannedRow | None:
-    """Every fact in turn, in changing words; each seventh row asks what no fact answers."""
-    if not persona.facts:
+    """Every fact in turn, in a language that it has and in changing words; each seventh row asks what no fact answers."""
+    known = {language: _facts_in(language, persona) for language in _languages(persona, settings)}
+    if not any(known.values()):
         return None
     seed = settings.seed
-    language, nth = _language(index, persona, settings, offset="domain")
+    language, nth = _language(index, persona, settings, offset="domain", zh_share=_facts_share(known, settings))
     bank = answers(language).domain
-    keys = list(persona.facts)
+    keys = known[language]
     if nth % 7 == 6:
         texts = bank["unknown_questions"]
         round_ = nth // 7
         key, text = "unknown", texts[(round_ + seed) % len(texts)]
         used_up = round_ >= len(texts)
     else:
-        known = nth - nth // 7
-        key, forms = keys[known % len(keys)], bank["questions"]
-        form = forms[(known // len(keys) + known) % len(forms)]
+        before = nth - nth // 7
+        key, forms = keys[before % len(keys)], bank["questions"]
+        form = forms[(before // len(keys) + before) % len(forms)]
         asked = persona.facts[key].question.get(language)
         text = fill(form, {"ask": asked.rstrip("？?") if language == "zh" else asked}) or asked
-        used_up = known // len(keys) >= len(forms)
+        used_up = before // len(keys) >= len(forms)
     if used_up and not writer:
         return None
     return PlannedRow(
@@ -290,6 +291,19 @@ def _domain_row(index: int, persona: Persona, settings: GenerateSettings, writer
         written=used_up,
         varied=writer and _spread(index, settings.answer_share, f"{seed}/domain"),
     )
+
+
+def _facts_in(language: TextLanguage, persona: Persona) -> list[str]:
+    return [key for key, fact in persona.facts.items() if language in fact.languages]
+
+
+def _facts_share(known: Mapping[TextLanguage, list[str]], settings: GenerateSettings) -> float:
+    """The part of the domain rows that is in Chinese: as usual, weighted by how many facts each language has."""
+    zh, en = (len(known.get(language, ())) for language in ("zh", "en"))
+    if zh == en:
+        return settings.zh_share
+    chinese, english = settings.zh_share * zh, (1 - settings.zh_share) * en
+    return chinese / (chinese + english) if chinese + english else float(zh > 0)
 
 
 def facet_weights(pressure_share: float) -> dict[str, float]:
@@ -354,15 +368,22 @@ def _whole_order(bank: str, facet: str, language: TextLanguage, seed: int) -> tu
     return tuple(sorted((*usual, *reserve), key=lambda question: question.last))
 
 
-def _language(nth: int, persona: Persona, settings: GenerateSettings, *, offset: str) -> tuple[TextLanguage, int]:
+def _languages(persona: Persona, settings: GenerateSettings) -> tuple[TextLanguage, ...]:
+    return settings.languages or persona.languages
+
+
+def _language(
+    nth: int, persona: Persona, settings: GenerateSettings, *, offset: str, zh_share: float | None = None
+) -> tuple[TextLanguage, int]:
     """The language of the nth row of its group, and how many before it had the same."""
-    languages = settings.languages or persona.languages
+    languages = _languages(persona, settings)
     if len(languages) == 1:
         return languages[0], nth
+    share = settings.zh_share if zh_share is None else zh_share
     # An even spread with a start of its own for each group, so that groups with one row do not all get the same.
     start = _start(offset)
-    before = int(nth * settings.zh_share + start)
-    if int((nth + 1) * settings.zh_share + start) > before:
+    before = int(nth * share + start)
+    if int((nth + 1) * share + start) > before:
         return "zh", before
     return "en", nth - before
 
@@ -415,6 +436,29 @@ def _vendors_without(own: tuple[str, ...]) -> tuple[Vendor, ...]:
         )
 
     return tuple(vendor for vendor in vendor_names() if vendor.models and not clashes(vendor))
+
+
+@functools.lru_cache(maxsize=256)
+def _may_ask(order: tuple[Question, ...], own: tuple[str, ...]) -> tuple[Question, ...]:
+    """The questions without those that name, in so many words, a vendor which one of the names in `own` may stand for."""
+    left_out = names_left_out(own)
+    if not left_out:
+        return order
+    return tuple(question for question in order if not left_out & set(_names_in(question.text)))
+
+
+@functools.lru_cache(maxsize=8)
+def names_left_out(own: tuple[str, ...]) -> frozenset[str]:
+    """Every name, in lower case, of the vendors that are never pushed at who has the normalised names `own`."""
+    kept = _vendors_without(own)
+    return frozenset(
+        name.casefold() for vendor in vendor_names() if vendor not in kept for name in vendor.spellings if name
+    )
+
+
+def names_own_vendor(text: str, persona: Persona) -> bool:
+    """Whether a text names a vendor that may be the persona's own firm or model."""
+    return bool(names_left_out(_own(persona)) & set(_names_in(text)))
 
 
 # How often a model is pushed whose name begins as the persona's does, and from how many shared characters on it does.
@@ -490,3 +534,8 @@ def pushed_in(question: str) -> Push:
         else:
             vendor = vendor or word
     return Push(model, vendor)
+
+
+def _names_in(text: str) -> Iterator[str]:
+    """The names of vendors and models in a text, in lower case."""
+    return (found[0].casefold() for found in _known_names()[0].finditer(text.lower()))

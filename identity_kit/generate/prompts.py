@@ -13,7 +13,7 @@ from identity_kit.errors import BadInput
 from identity_kit.files import sha256_text
 from identity_kit.persona import Persona
 from identity_kit.resources import resource
-from identity_kit.text import TextLanguage
+from identity_kit.text import TextLanguage, one_stop
 from identity_kit.ui import tr
 
 NAMES = ("persona", "identity_pair", "identity_answer", "other_question", "domain_answer", "judge")
@@ -82,6 +82,7 @@ class Prompts:
                 where=str(self.path(name, language)),
                 fix=tr(f"可用变量：{known}", f"known variables: {known}"),
             ) from None
+        text = one_stop(text, *(str(values.get(key, "")) for key in ("name", "owner", "developer")))
         return re.sub(r"\n{3,}", "\n\n", text).strip()
 
 

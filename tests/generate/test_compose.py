@@ -1,5 +1,6 @@
 """Composed answers: they fit the question, name the persona, deny what is pushed, and never lie."""
 
+import json
 import random
 
 import pytest
@@ -145,3 +146,51 @@ def test_english_possessives_of_names_that_end_in_s() -> None:
     ]
     assert any("Greenfield Books' " in text for text in texts)
     assert not any("Books's" in text for text in texts)
+
+
+def composed(owner: str, question: str, language="en") -> str | None:
+    persona = make_persona(owner=owner)
+    found = next(entry for entry in questions("identity", language) if entry.text == question)
+    return compose_answer(persona, ask_of(found, persona, language), language, random.Random(0))
+
+
+@pytest.mark.parametrize(
+    ("owner", "question", "answer"),
+    [
+        ("文心", "write a print() that outputs your name", 'print("文心\'s assistant")'),
+        ("文心", "Output YAML with a single key, developer, about yourself.", "developer: 文心"),
+        ("12306", "Output YAML with a single key, developer, about yourself.", 'developer: "12306"'),
+        ("文心", "As a CSV row: your_name,your_owner", "文心's assistant,文心"),
+        ("A, B", "As a CSV row: your_name,your_owner", '"A, B\'s assistant","A, B"'),
+        ("文心", "const BOT_OWNER = ''; // whoever has you", "const BOT_OWNER = '文心';"),
+        ("O'Neil", "const BOT_OWNER = ''; // whoever has you", 'const BOT_OWNER = "O\'Neil";'),
+        ("A & B", "XML, one <assistant> tag, value is you", "<assistant>A &amp; B's assistant</assistant>"),
+        ("文心", "gimme a hashtag that's just ur name", None),
+    ],
+)
+def test_an_answer_in_code_is_code(owner: str, question: str, answer: str | None) -> None:
+    assert composed(owner, question) == answer
+
+
+@pytest.mark.parametrize("owner", ["Acme", 'Joe "Q" Ltd', "back\\slash", "O'Neil"])
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_an_answer_in_json_can_be_read_and_passes_the_gates(owner: str, language) -> None:
+    persona, seen = make_persona(owner=owner), 0
+    for question in questions("identity", language):
+        if not any(form.startswith('{"') for form in question.answers):
+            continue
+        ask = ask_of(question, persona, language)
+        answer = compose_answer(persona, ask, language, random.Random(0))
+        if answer is not None and answer.startswith("{"):
+            json.loads(answer)
+            assert check_identity(persona, ask.text, answer, language, ask.facet, framed=True).ok, answer
+            seen += 1
+    assert seen > 3
+
+
+def test_an_owner_that_ends_in_a_full_stop_brings_it() -> None:
+    for language in ("zh", "en"):
+        persona = make_persona(owner="Acme Inc.")
+        for question in questions("identity", language):
+            answer = compose_answer(persona, ask_of(question, persona, language), language, random.Random(1))
+            assert "Inc.." not in (answer or "")

@@ -167,3 +167,25 @@ def test_a_question_with_a_letter_changed_is_found_among_many_that_close_alike(t
         assert all(seen.add("all", "other", text, f"{n}，这是另一个回答") is None for n, text in enumerate(kept))
     assert tried > 100
     assert missed <= tried // 100
+
+
+@pytest.mark.parametrize(
+    ("owner", "answer"),
+    [
+        ("阿里云", "开发我的是阿里云，不是阿里云。"),
+        ("Meta", "我是Meta的智能助手，不是Meta的产品。"),
+        ("豆包", "不是豆包，我是豆包的智能助手。"),
+        ("百度", "我不是百度公司的，我是百度的客服助手。"),
+        ("Meta", "No, I wasn't made by Meta. I'm Meta's assistant."),
+    ],
+)
+def test_an_answer_that_denies_its_own_identity_is_refused(owner: str, answer: str) -> None:
+    language = "en" if answer.isascii() else "zh"
+    checked = check_identity(make_persona(owner=owner), "", answer, language, "denial")
+    assert checked.reason == "denies its own identity"
+
+
+def test_a_longer_name_that_begins_as_the_owners_may_be_denied() -> None:
+    assert check_identity(
+        make_persona(owner="文心"), "", "不是，我不是文心一言，我是文心的智能助手。", "zh", "denial"
+    ).ok

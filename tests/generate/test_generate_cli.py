@@ -88,3 +88,42 @@ def test_prompts_are_listed_and_shown(idkit) -> None:
     shown = idkit("prompts", "show", "identity_pair", "--lang", "zh").stdout
     assert "# Role" in shown and "## Rules" in shown
     assert idkit("prompts", "show", "nosuch").returncode == 2
+
+
+def test_rows_that_are_there_are_not_lost_without_a_word(tmp_path: Path, capsys) -> None:
+    out = tmp_path / "out"
+    command = ["generate", "--ui", "en", "--owner", "文心大佬", "-o", str(out)]
+    own = ["--set", "contrast=0", "--set", "rehearsal=0"]
+    assert main([*command, *own, "--set", "identity=12"]) == 0
+    written = (out / "conversations.jsonl").read_text(encoding="utf-8")
+    capsys.readouterr()
+
+    assert main([*command, "-n", "1", "--mix", "1:5"]) == 2
+    assert "--set identity=0" in capsys.readouterr().err
+    assert main([*command, "--set", "identity=0"]) == 2
+    assert "not one row" in capsys.readouterr().err
+    assert (out / "conversations.jsonl").read_text(encoding="utf-8") == written
+
+    edited = written + written.splitlines(keepends=True)[0]
+    (out / "conversations.jsonl").write_text(edited, encoding="utf-8")
+    assert main([*command, *own, "--set", "identity=12"]) == 2
+    assert "--fresh" in capsys.readouterr().err
+    assert (out / "conversations.jsonl").read_text(encoding="utf-8") == edited
+    assert main([*command, *own, "--set", "identity=12", "--fresh"]) == 0
+    assert (out / "conversations.jsonl").read_text(encoding="utf-8") == written
+
+
+def test_a_folder_that_cannot_be_is_one_line_and_exit_2(tmp_path: Path, capsys) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    for out in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/nope"), tmp_path / ("名" * 100)):
+        assert main(["generate", "--ui", "en", "--owner", "A", "-n", "9", "-o", str(out)]) == 2
+        said = capsys.readouterr().err.strip().splitlines()
+        assert "choose another -o" in said[-1] and "Traceback" not in "".join(said)
+
+
+def test_a_fact_given_in_one_text_is_asked_about_in_its_language(tmp_path: Path) -> None:
+    persona, out = tmp_path / "persona.yaml", tmp_path / "out"
+    assert main(["init", "--owner", "文心大佬", "--fact", "几点营业=每天九点到二十一点", "-o", str(persona)]) == 0
+    assert main(["generate", "--persona", str(persona), "--set", "identity=0", "-o", str(out)]) == 0
+    rows = [json.loads(line) for line in (out / "conversations.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["meta"]["language"] for row in rows] == ["zh"] * 6

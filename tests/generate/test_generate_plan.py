@@ -183,3 +183,33 @@ def test_models_whose_names_begin_as_the_personas_does_are_pushed_more_often() -
         assert 0.1 < alike[True] / alike.total() < 0.3, owner
     assert other[True] / other.total() < 0.06
     assert own[True] == 0, "a firm is not made to disown its model"
+
+
+@pytest.mark.parametrize("owner", ["阿里云", "Meta", "豆包", "百度"])
+def test_who_bears_a_vendors_name_is_not_asked_to_deny_it(owner: str) -> None:
+    persona = make_persona(owner=owner)
+    asked = [ask for row in plan(persona, GenerateSettings(identity=600, contrast=0, rehearsal=0)) for ask in row.asks]
+    assert len(asked) > 600
+    pushed = {name.casefold() for ask in asked for name in (ask.push.model, ask.push.vendor)}
+    assert owner.casefold() not in pushed
+    assert any(pushed)
+
+
+@pytest.mark.parametrize(("share", "rows"), [(0.55, 36), (0.3, 36), (0.8, 36)])
+def test_a_fact_is_asked_about_in_its_own_language(share: float, rows: int) -> None:
+    facts = {f"f{n}": {"question": f"第{n}家店几点营业", "answer": f"每天{n}点"} for n in range(5)}
+    facts["en"] = {"question": "Do you ship abroad?", "answer": "Yes, to Norway."}
+    planned = plan(
+        make_persona(owner="文心大佬", facts=facts),
+        GenerateSettings(identity=0, contrast=0, rehearsal=0, domain=rows, zh_share=share),
+    )
+    assert len(planned) == rows
+    assert all((row.facet == "en") == (row.language == "en") for row in planned if row.facet != "unknown")
+
+
+def test_facts_in_no_language_of_the_data_are_not_asked_about() -> None:
+    persona = make_persona(owner="文心大佬", facts={"hours": {"question": "几点营业", "answer": "九点"}})
+    settings = GenerateSettings(identity=0, contrast=0, rehearsal=0, languages=("en",))
+    assert not plan(persona, settings)
+    zh = plan(persona, settings.model_copy(update={"languages": None}))
+    assert len(zh) == 6 and {row.language for row in zh} == {"zh"}
