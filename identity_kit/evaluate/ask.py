@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from identity_kit.errors import BadInput
 from identity_kit.evaluate.judge import Answer
@@ -29,7 +29,7 @@ KEPT_AT_ONCE = 32  # answers between two writes of the journal, and what a kille
 
 
 # The finish reason of an answer that the provider's content filter withheld, and that is empty for it.
-FILTERED: Any = "filtered"
+FILTERED: Literal["filtered"] = "filtered"
 
 
 class Answerer(Protocol):

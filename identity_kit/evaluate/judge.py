@@ -28,7 +28,7 @@ class Answer:
     """What a model said: the text, whether it ended by itself or met the cap, and its length in tokens (0: unknown)."""
 
     text: str
-    finish_reason: Literal["stop", "length"] = "stop"
+    finish_reason: Literal["stop", "length", "filtered"] = "stop"
     tokens: int = 0
 
 
@@ -69,6 +69,8 @@ def judge_hash() -> str:
 
 
 def _judge_one(expect: Expect, answer: Answer, question: str, language: TextLanguage, persona: Persona) -> Verdict:
+    if not answer.text.strip():
+        return Verdict(False, tr("没有回答", "no answer"))
     claims = read_claims(answer.text, persona, question=question)
     hit = contains_any(answer.text, expect.any_of) if expect.any_of else None
     checks = (

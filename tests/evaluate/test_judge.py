@@ -403,3 +403,8 @@ HOURS, CONTACT = "每天9:00到21:00", "可以拨打 0571-5550-0136，或写信�
 def test_numbers_times_and_addresses_of_a_fact_are_told_in_full(fact, answer, right):
     shop = named("小米粥铺", facts={"it": {"question": "问", "answer": fact}})
     assert passed(ask("请问？", fact="it"), answer, shop) is right
+
+
+@pytest.mark.parametrize("expect", [{"persona_absent": True}, {"stays": True}, {"no_vendor": True}, {"stops": True}])
+def test_no_answer_is_right_nowhere(expect: dict[str, bool]) -> None:
+    assert not passed(ask("写一句祝福。", **expect), "  \n")
