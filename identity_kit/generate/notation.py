@@ -82,4 +82,4 @@ def _yaml(value: str) -> str:
 
 def read_plainly(text: str) -> str:
     """The text with the marks gone that `written` puts into names, so that these can be found in it."""
-    return html.unescape(text.replace('\\"', '"').replace("''", "'").replace('""', '"').replace("\\|", "|"))
+    return html.unescape(re.sub(r'\\([\\"|])', r"\1", text).replace("''", "'").replace('""', '"'))

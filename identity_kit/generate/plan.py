@@ -298,12 +298,13 @@ def _facts_in(language: TextLanguage, persona: Persona) -> list[str]:
 
 
 def _facts_share(known: Mapping[TextLanguage, list[str]], settings: GenerateSettings) -> float:
-    """The part of the domain rows that is in Chinese: as usual, weighted by how many facts each language has."""
+    """The part of the domain rows that is in Chinese: as usual, but each language's by its facts where one has more.
+
+    Else a language with few facts has no question left before there are rows enough.
+    """
     zh, en = (len(known.get(language, ())) for language in ("zh", "en"))
-    if zh == en:
-        return settings.zh_share
-    chinese, english = settings.zh_share * zh, (1 - settings.zh_share) * en
-    return chinese / (chinese + english) if chinese + english else float(zh > 0)
+    alone = (settings.zh_share == 0 and en) or (settings.zh_share == 1 and zh)
+    return settings.zh_share if zh == en or alone else zh / (zh + en)
 
 
 def facet_weights(pressure_share: float) -> dict[str, float]:

@@ -195,15 +195,15 @@ def test_who_bears_a_vendors_name_is_not_asked_to_deny_it(owner: str) -> None:
     assert any(pushed)
 
 
-@pytest.mark.parametrize(("share", "rows"), [(0.55, 36), (0.3, 36), (0.8, 36)])
-def test_a_fact_is_asked_about_in_its_own_language(share: float, rows: int) -> None:
+@pytest.mark.parametrize("share", [0.55, 0.3, 0.8])
+def test_a_fact_is_asked_about_in_its_own_language(share: float) -> None:
     facts = {f"f{n}": {"question": f"第{n}家店几点营业", "answer": f"每天{n}点"} for n in range(5)}
     facts["en"] = {"question": "Do you ship abroad?", "answer": "Yes, to Norway."}
     planned = plan(
         make_persona(owner="文心大佬", facts=facts),
-        GenerateSettings(identity=0, contrast=0, rehearsal=0, domain=rows, zh_share=share),
+        GenerateSettings(identity=0, contrast=0, rehearsal=0, domain=36, zh_share=share),
     )
-    assert len(planned) == rows
+    assert len(planned) == 36
     assert all((row.facet == "en") == (row.language == "en") for row in planned if row.facet != "unknown")
 
 
