@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from identity_kit.evaluate.card import Card
 from identity_kit.evaluate.labels import display
@@ -37,8 +38,9 @@ def draw(card: Card, path: Path) -> None:
     font = chinese_font()
     words: Language = language() if font else "en"
     family = [font, "DejaVu Sans"] if font else ["DejaVu Sans"]
-    plain = {"text.parse_math": False, "axes.unicode_minus": False}  # a name may hold a dollar sign
-    with matplotlib.rc_context({"font.family": family, "font.size": 15, **plain}):
+    style: dict[Any, Any] = {"font.family": family, "font.size": 15, "axes.unicode_minus": False}
+    style["text.parse_math"] = False  # a name may hold a dollar sign
+    with matplotlib.rc_context(style):
         figure = Figure(figsize=(16, 9), dpi=120)
         FigureCanvasAgg(figure)
         axes = figure.add_axes((0.06, 0.12, 0.91, 0.66))

@@ -223,7 +223,7 @@ def _check_unedited(out: Path) -> None:
         raise BadInput(
             tr("写好之后被改过，重写会丢掉改动", "edited since it was written; writing it anew would lose that"),
             where=str(path),
-            fix=tr("换一个 -o，或加 --fresh 重写", "choose another -o, or write it anew with --fresh"),
+            fix=tr("换一个 -o，或先把它移走", "choose another -o, or move it away first"),
         )
 
 
