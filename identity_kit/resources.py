@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from identity_kit.errors import BadInput
@@ -25,3 +26,10 @@ def resource(*parts: str) -> Path:
         tr(f"安装中缺少文件 {name}", f"this installation lacks {name}"),
         fix=tr("请重新安装 identity-kit", "reinstall identity-kit"),
     )
+
+
+@cache
+def protected_words() -> tuple[str, ...]:
+    """The words of data/protected.txt: each holds what may be somebody's name, and is something else."""
+    lines = resource("data", "protected.txt").read_text(encoding="utf-8").splitlines()
+    return tuple(line for line in lines if line and not line.startswith("#"))

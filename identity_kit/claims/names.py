@@ -11,7 +11,7 @@ from functools import lru_cache
 import yaml
 
 from identity_kit.persona import Persona
-from identity_kit.resources import resource
+from identity_kit.resources import protected_words, resource
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,9 @@ def vendor_names() -> tuple[Vendor, ...]:
     )
 
 
+_NOBODY = ""  # whom a protected word names
+
+
 def vendor_called(name: str) -> Vendor | None:
     """The vendor that goes by this name, Chinese name or other spelling, in any case, width or spacing."""
     wanted = _squeeze(as_view(name))
@@ -78,7 +81,8 @@ def as_view(text: str) -> str:
 def find_mentions(view: str, persona: Persona) -> Iterator[Mention]:
     pattern, owners = _own(persona)
     for match in pattern.finditer(view):
-        yield Mention(owners[_squeeze(match.group())], match.start(), match.end())
+        if (who := owners[_squeeze(match.group())]) != _NOBODY:
+            yield Mention(who, match.start(), match.end())
 
 
 _latest: list[tuple[Persona, tuple[re.Pattern[str], dict[str, str]]]] = []
@@ -98,14 +102,16 @@ def _pattern(names: tuple[str, ...], own_owners: tuple[str, ...]) -> tuple[re.Pa
         for spelling in vendor.spellings:
             who.setdefault(_squeeze(as_view(spelling)), vendor.name)
     # The persona's names win over a vendor's where both are written the same.
-    for owner in own_owners:
-        who[_squeeze(as_view(owner))] = "own:owner"
-    for name in names:
-        who[_squeeze(as_view(name))] = "own:name"
+    own = {_squeeze(as_view(owner)): "own:owner" for owner in own_owners}
+    own |= {_squeeze(as_view(name)): "own:name" for name in names}
+    for word in protected_words():
+        if any(name in (squeezed := _squeeze(as_view(word))) for name in own):
+            who.setdefault(squeezed, _NOBODY)
+    who |= own
     # Grouped by first character, which stands before all else: `re` then skips places where no name can begin.
     groups: dict[str, list[str]] = {}
     for squeezed in sorted(who, key=lambda squeezed: -len(squeezed)):
-        borders = _short_borders(squeezed) if who[squeezed].startswith("own:") else ("", "")
+        borders = _borders(squeezed) if who[squeezed].startswith("own:") else ("", "")
         groups.setdefault(squeezed[0], []).append(borders[0] + _rest_pattern(squeezed) + borders[1])
     branches = (f"{_first_pattern(first)}(?:{'|'.join(rests)})" for first, rests in groups.items())
     return re.compile("|".join(branches)), who
@@ -115,7 +121,7 @@ def _squeeze(view: str) -> str:
     return re.sub(r"[\s·・\-]+", "", view)
 
 
-# What stands before and after a name, as against the rest of a longer word: 小文 in 小文件夹, 云 in 云端.
+# What stands before and after a name of one character, as against the rest of a longer word: 云 in 云端.
 _BEFORE_NAME = "是叫于由归为自给跟和与在即名找让被替请姓"
 _AFTER_NAME = (
     "的是由呀啊哦噢吧呢啦哟喽嘛哈吗么哒咯了助智客机团公集旗家们老开研创造打训做制推出拥管运负提服背手工官授技签敬报"
@@ -124,13 +130,13 @@ _AFTER_NAME = (
 )
 
 
-def _short_borders(squeezed: str) -> tuple[str, str]:
-    """What must stand around a Chinese name of one or two characters: Chinese has no word borders to look for."""
-    if len(squeezed) > 2 or not re.fullmatch(r"[\u4e00-\u9fff]+", squeezed):
+def _borders(squeezed: str) -> tuple[str, str]:
+    """What must stand around a Chinese name of one character: Chinese has no word borders to look for."""
+    if not re.fullmatch(r"[\u4e00-\u9fff]", squeezed):
         return "", ""
     # Looked at from behind the first character, which the caller has matched.
     before = rf"(?<![\u4e00-\u9fff]{squeezed})|(?<=[{_BEFORE_NAME}]{squeezed})"
-    return f"(?:{before})" if len(squeezed) == 1 else "", rf"(?:(?![\u4e00-\u9fff])|(?=[{_AFTER_NAME}]))"
+    return f"(?:{before})", rf"(?:(?![\u4e00-\u9fff])|(?=[{_AFTER_NAME}]))"
 
 
 def _first_pattern(first: str) -> str:

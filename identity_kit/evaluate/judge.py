@@ -58,13 +58,14 @@ def judge(probe: Probe, answers: Sequence[Answer], persona: Persona) -> Verdict:
 
 
 def judge_hash() -> str:
-    """The SHA-256 of the rules: this module, the reading of details and of claims, and the vendors they know."""
+    """The SHA-256 of the rules: this module, the reading of details and of claims, and the names they know."""
     from identity_kit import claims
     from identity_kit.evaluate import details
     from identity_kit.resources import resource
 
     rules = sorted(Path(claims.__file__).parent.glob("*.py"))
-    sources = (Path(__file__), Path(details.__file__), *rules, resource("data", "vendors.yaml"))
+    known = (resource("data", name) for name in ("vendors.yaml", "protected.txt"))
+    sources = (Path(__file__), Path(details.__file__), *rules, *known)
     return sha256_text("\n".join(path.read_text(encoding="utf-8") for path in sources))
 
 

@@ -12,7 +12,7 @@ from importlib import resources
 import yaml
 
 from identity_kit.errors import BadInput
-from identity_kit.resources import resource
+from identity_kit.resources import protected_words, resource
 from identity_kit.text import cjk_share
 from identity_kit.ui import tr
 
@@ -217,7 +217,7 @@ def make_rules(
                 by_key[key] = name
     protect = list(protect)
     watched = _watched(names, by_key, protect)
-    _add_kept(by_key, names, [*protect, *_known_words()])
+    _add_kept(by_key, names, [*protect, *protected_words()])
     per_language = any(name.target.zh != name.target.en for name in names if name.target)
     return _rules(by_key, filled, per_language, _rules(watched, {}, False, None) if watched else None)
 
@@ -259,13 +259,6 @@ def _vendors() -> tuple[tuple[str, ...], ...]:
     """The spellings of each vendor in data/vendors.yaml; read here, for a rename starts in less than `claims` loads in."""
     rows = yaml.safe_load(resource("data", "vendors.yaml").read_text(encoding="utf-8"))
     return tuple((row["name"], row["zh"], *row["models"], *row["aliases"]) for row in rows)
-
-
-@cache
-def _known_words() -> tuple[str, ...]:
-    """The words of data/protected.txt."""
-    lines = resource("data", "protected.txt").read_text(encoding="utf-8").splitlines()
-    return tuple(line for line in lines if line and not line.startswith("#"))
 
 
 def _add_kept(by_key: dict[str, Name], names: list[Name], protect: Iterable[str]) -> None:

@@ -107,7 +107,7 @@ def test_rows_that_are_there_are_not_lost_without_a_word(tmp_path: Path, capsys)
     edited = written + written.splitlines(keepends=True)[0]
     (out / "conversations.jsonl").write_text(edited, encoding="utf-8")
     assert main([*command, *own, "--set", "identity=12"]) == 2
-    assert "--fresh" in capsys.readouterr().err
+    assert "move it away" in capsys.readouterr().err
     assert (out / "conversations.jsonl").read_text(encoding="utf-8") == edited
     assert main([*command, *own, "--set", "identity=12", "--fresh"]) == 0
     assert (out / "conversations.jsonl").read_text(encoding="utf-8") == written
