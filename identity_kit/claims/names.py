@@ -104,9 +104,9 @@ def _pattern(names: tuple[str, ...], own_owners: tuple[str, ...]) -> tuple[re.Pa
     # The persona's names win over a vendor's where both are written the same.
     own = {_squeeze(as_view(owner)): "own:owner" for owner in own_owners}
     own |= {_squeeze(as_view(name)): "own:name" for name in names}
-    for word in protected_words():
-        if any(name in (squeezed := _squeeze(as_view(word))) for name in own):
-            who.setdefault(squeezed, _NOBODY)
+    for word in (_squeeze(as_view(text)) for text in protected_words()):
+        if any(name in word for name in own):
+            who.setdefault(word, _NOBODY)
     who |= own
     # Grouped by first character, which stands before all else: `re` then skips places where no name can begin.
     groups: dict[str, list[str]] = {}

@@ -17,10 +17,10 @@ from identity_kit.cli.options import (
 )
 from identity_kit.errors import BadInput
 from identity_kit.files import sha256_text
-from identity_kit.persona import Persona, load_persona
 from identity_kit.ui import console, quiet, say, tr
 
 if TYPE_CHECKING:
+    from identity_kit.persona import Persona
     from identity_kit.pipeline import Job, Outcome
 
 SUMMARY = (
@@ -113,7 +113,7 @@ def run(args: argparse.Namespace) -> None:
     _show(outcome)
 
 
-def _job(args: argparse.Namespace, persona) -> Job:  # type: ignore[no-untyped-def]
+def _job(args: argparse.Namespace, persona: Persona) -> Job:
     from identity_kit.blank import ROWS_FROM_START, find_start
     from identity_kit.generate.settings import GenerateSettings, settings_for
     from identity_kit.models.device import best_device
@@ -157,6 +157,8 @@ def _writer(args: argparse.Namespace):  # type: ignore[no-untyped-def]
 
 def _folder_for(persona: Persona) -> Path:
     """The default run folder: the owner's name as a file system takes it; with a mark where another owner's run has it."""
+    from identity_kit.persona import load_persona
+
     owner = persona.owner.get("zh")
     slug = re.sub(r"[^\w\-]+", "-", owner, flags=re.UNICODE).strip("-")[:60] or "run"
     folder = Path("runs") / slug
