@@ -181,7 +181,6 @@ _REASONS = {
     "field": ("角色、编号等字段", "role, id and the like"),
     "key": ("JSON 键", "JSON key"),
     "placeholder": ("没有值的占位符", "placeholder without a value"),
-    "vendor": ("同一厂商的另一种写法，也用 --from 改", "same vendor spelled otherwise, give --from for it too"),
     "spaced": ("可能是旧名，请人看", "perhaps the old name, please look"),
 }
 

@@ -90,12 +90,13 @@ def _plain_keys(rules: Rules) -> list[tuple[str, Name]]:
 
 
 def _scanner(rules: Rules, keys: list[tuple[str, Name]]) -> Scanner:
+    renamed = [key for key, name in rules.by_key.items() if name.target is not None]
     texts = [text for _, name in keys if name.target for text in (name.target.zh, name.target.en)]
     follows, leads = _beside(rules, [key for key, _ in keys])
     return Scanner(
         keys=[key.encode() for key, _ in keys],
         news=[name.target.zh.encode() for _, name in keys if name.target],
-        starts=_starts(rules.sought()),
+        starts=_starts(renamed),
         follows=follows,
         leads=leads,
         per_language=rules.per_language,
@@ -104,15 +105,15 @@ def _scanner(rules: Rules, keys: list[tuple[str, Name]]) -> Scanner:
     )
 
 
-def _starts(sought: list[str]) -> list[tuple[bytes, list[bytes], bool]]:
+def _starts(renamed: list[str]) -> list[tuple[bytes, list[bytes], bool]]:
     """Each spelling of a first character, those of the second ones, and whether the first is enough to look closer."""
     seconds: dict[str, set[str]] = {}
-    for key in sought:
+    for key in renamed:
         seconds.setdefault(key[0], set()).update(spellings(key[1]) if len(key) > 1 else ())
     found = []
     for first, after in seconds.items():
         for spelling in spellings(first):
-            alone = first in sought or len(fold(spelling)) > 1
+            alone = first in renamed or len(fold(spelling)) > 1
             found.append((spelling.encode(), sorted(char.encode() for char in after), alone))
     return found
 

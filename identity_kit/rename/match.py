@@ -35,10 +35,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class Note:
-    """A name that stays, and why: protected, url, email, code, file, handle, domain, field, key.
-
-    In the list of what is left to look at: placeholder, spaced, vendor (another spelling of a vendor that is renamed).
-    """
+    """A name that stays, and why: protected, url, email, code, file, handle, domain, placeholder, spaced, field, key."""
 
     start: int
     end: int
@@ -88,8 +85,7 @@ def find(text: str, rules: Rules) -> Findings:
     found = Findings()
     spans = _name_spans(text, rules, found)
     slots = list(SLOT.finditer(text)) if ("{{" in text or "<" in text or "[" in text) else []
-    others = _name_spans(text, rules.watched, found) if rules.watched else []
-    if not spans and not slots and not others:
+    if not spans and not slots:
         return found
     zones = find_zones(text)
     for slot in slots:
@@ -115,9 +111,6 @@ def find(text: str, rules: Rules) -> Findings:
             found.skipped.append(Note(start, end, zone, shown))
         else:
             changes.append((start, end, name))
-    for start, end, _ in others:
-        if not zone_at(zones, start, end) and all(end <= first or last <= start for first, last, _ in spans):
-            found.left.append(Note(start, end, "vendor", text[start:end]))
     if changes:
         found.edits = _resolve(text, changes)
     found.left.sort(key=lambda note: note.start)

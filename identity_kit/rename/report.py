@@ -33,7 +33,7 @@ class Report:
     """Counts of a rename.
 
     `changed` counts spans by old name and field, `skipped` names left alone by reason, `left` what a person must look
-    at (placeholders without a value, names that only context can tell, other spellings of a vendor that was renamed). Lines are those of the files read.
+    at (placeholders without a value, names that only context can tell). Lines are those of the files read.
     """
 
     lines: int = 0

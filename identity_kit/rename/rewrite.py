@@ -32,7 +32,7 @@ class Rewriter:
 
     def __init__(self, rules: Rules, path: str, *, rows: bool) -> None:
         self.rules, self.path, self.rows = rules, path, rows
-        self.pattern = line_pattern(rules.sought())
+        self.pattern = line_pattern([key for key, name in rules.by_key.items() if name.target is not None])
         self.report = Report()
         self.longest = _LONGEST_ROW if rows else _LONGEST_PIECE
 

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import resources
 
-import yaml
-
 from identity_kit.errors import BadInput
-from identity_kit.resources import protected_words, resource
+from identity_kit.resources import protected_words
 from identity_kit.text import cjk_share
 from identity_kit.ui import tr
 
@@ -64,8 +62,7 @@ class Rules:
     """Everything the matcher needs, ready to use.
 
     `by_key` maps a folded spelling to its name, `by_first` a first character to the spellings that start with it, longest
-    first; `starts` finds where in a text one may start, and `reach` is how far it may go from there. `watched` are rules for
-    other spellings of a vendor of which a name is renamed: they stay and are reported.
+    first; `starts` finds where in a text one may start, and `reach` is how far it may go from there.
     """
 
     names: tuple[Name, ...]
@@ -75,14 +72,6 @@ class Rules:
     starts: re.Pattern[str]
     reach: int
     per_language: bool
-    watched: Rules | None = None
-
-    def sought(self) -> list[str]:
-        """The spellings for which a text must be looked into: what is renamed, and what is watched."""
-        return [
-            *(key for key, name in self.by_key.items() if name.target is not None),
-            *(self.watched.by_key if self.watched else ()),
-        ]
 
 
 @lru_cache(maxsize=65536)
@@ -215,50 +204,19 @@ def make_rules(
                 )
             if other is None or key == name.keys[0]:
                 by_key[key] = name
-    protect = list(protect)
-    watched = _watched(names, by_key, protect)
     _add_kept(by_key, names, [*protect, *protected_words()])
-    per_language = any(name.target.zh != name.target.en for name in names if name.target)
-    return _rules(by_key, filled, per_language, _rules(watched, {}, False, None) if watched else None)
-
-
-def _rules(by_key: dict[str, Name], slots: dict[str, Target], per_language: bool, watched: Rules | None) -> Rules:
     by_first: dict[str, list[str]] = {}
     for key in sorted(by_key, key=len, reverse=True):
         by_first.setdefault(key[0], []).append(key)
     return Rules(
         names=tuple(dict.fromkeys(by_key.values())),
-        slots=slots,
+        slots=filled,
         by_key=by_key,
         by_first={first: tuple(keys) for first, keys in by_first.items()},
-        starts=start_pattern([*by_key, *(watched.by_key if watched else ())]),
+        starts=start_pattern(by_key),
         reach=8 * max(map(len, by_key), default=1),
-        per_language=per_language,
-        watched=watched,
+        per_language=any(name.target.zh != name.target.en for name in names if name.target),
     )
-
-
-def _watched(names: list[Name], by_key: dict[str, Name], protect: list[str]) -> dict[str, Name]:
-    """Other spellings of the vendors of which a name is renamed, without those that the user has dealt with."""
-    new = [text for name in names if name.target for text in (name.target.zh, name.target.en)]
-    dealt_with = [fold_name(text) for text in (*protect, *new)]
-    found: dict[str, Name] = {}
-    for spellings in _vendors():
-        if not any(fold_name(spelling) in by_key for spelling in spellings):
-            continue
-        for spelling in spellings:
-            key = fold_name(spelling)
-            if key not in by_key and not any(key in text for text in dealt_with):
-                name = make_name(spelling, None, "vendor")
-                found.update(dict.fromkeys(name.keys, name))
-    return found
-
-
-@cache
-def _vendors() -> tuple[tuple[str, ...], ...]:
-    """The spellings of each vendor in data/vendors.yaml; read here, for a rename starts in less than `claims` loads in."""
-    rows = yaml.safe_load(resource("data", "vendors.yaml").read_text(encoding="utf-8"))
-    return tuple((row["name"], row["zh"], *row["models"], *row["aliases"]) for row in rows)
 
 
 def _add_kept(by_key: dict[str, Name], names: list[Name], protect: Iterable[str]) -> None:
