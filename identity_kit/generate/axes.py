@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 
-from identity_kit.generate.plan import names_own_vendor
 from identity_kit.generate.prompts import Prompts, persona_values
+from identity_kit.generate.pushes import names_own_vendor
 from identity_kit.generate.settings import SystemKind
 from identity_kit.persona import Persona
 from identity_kit.text import TextLanguage, normalise, one_stop

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from identity_kit.claims import read_claims, vendor_names, vendors_mentioned
+from identity_kit.claims import read_claims, vendors_mentioned
 from identity_kit.claims.names import as_view, find_mentions
 from identity_kit.generate.notation import read_plainly
+from identity_kit.generate.pushes import own_vendors
 from identity_kit.persona import Persona
-from identity_kit.text import TextLanguage, cjk_share, ngrams, normalise, placeholders, sentences, similarity
+from identity_kit.text import TextLanguage, cjk_share, ngrams, placeholders, sentences, similarity
 
 # Facets whose answer may leave it at naming the owner or the assistant; all others must claim the identity.
 _MENTION_IS_ENOUGH = frozenset(
@@ -84,7 +85,7 @@ def check_identity(
         return Checked(answer, "claims another vendor", ", ".join(sorted(claims.vendors)))
     if claims.human:
         return Checked(answer, "claims to be human")
-    if _denies_itself(persona, answer) or claims.denied & _own_vendors(persona):
+    if _denies_itself(persona, answer) or any(vendor.name in claims.denied for vendor in own_vendors(persona)):
         return Checked(answer, "denies its own identity")
     if claims.discloses and persona.base_model.policy != "disclose":
         return Checked(answer, "discloses a base model", ", ".join(sorted(claims.discloses)))
@@ -105,19 +106,14 @@ _NOT = re.compile(
 
 
 def _denies_itself(persona: Persona, answer: str) -> bool:
-    """Whether the answer says that it is not the persona, or not its owner's; a longer name that begins so is another one."""
+    """Whether the answer says that it is not the persona, or not its owner's; a longer name that begins so is another one.
+
+    Narrower than how `read_claims` reads denials, which takes 没有家人，不过有 X for one: that costs a row here.
+    """
     view = as_view(answer)
     return any(
         mention.who.startswith("own:") and _NOT.search(view[: mention.start])
         for mention in find_mentions(view, persona)
-    )
-
-
-def _own_vendors(persona: Persona) -> frozenset[str]:
-    """The vendors that have the very name of the persona, its owner or its developer."""
-    own = {normalise(text) for text in (*persona.own_names(), *persona.own_owners())}
-    return frozenset(
-        vendor.name for vendor in vendor_names() if own & {normalise(text) for text in vendor.spellings if text}
     )
 
 

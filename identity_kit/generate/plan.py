@@ -10,13 +10,12 @@ from __future__ import annotations
 import functools
 import itertools
 import random
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from identity_kit.claims import Vendor, vendor_names
 from identity_kit.conversation import Kind
 from identity_kit.generate.banks import Question, answers, fill, questions, slots
+from identity_kit.generate.pushes import Push, any_push, may_ask, other_identity, pushed_in
 from identity_kit.generate.settings import (
     PLAIN_WEIGHTS,
     PRESSURE,
@@ -26,7 +25,7 @@ from identity_kit.generate.settings import (
     domain_rows,
 )
 from identity_kit.persona import Persona
-from identity_kit.text import TextLanguage, cjk_share, normalise, one_stop
+from identity_kit.text import TextLanguage, one_stop
 
 BLOCK = 200
 ATTITUDES = ("curious", "friendly", "brisk", "doubtful", "insistent", "hostile")
@@ -37,14 +36,6 @@ OPENERS = ("who", "greeting", "name", "introduce", "maker")
 PUSHES = ("denial", "vendor_pressure", "injection", "false_premise")
 # How often a question before an ordinary one is about the assistant.
 _IDENTITY_FIRST = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Push:
-    """The other identity that a question pushes, in the question's own words; empty where it pushes none."""
-
-    model: str = ""
-    vendor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +144,10 @@ def _identity_row(index: int, persona: Persona, settings: GenerateSettings, writ
     chance = random.Random(f"{seed}/identity/{index}")
     if written:
         style = REGISTERS[in_language % len(REGISTERS)]
-        push = _any_push(persona, language, chance) if facet in PRESSURE and facet != "role_play_off" else Push()
+        push = any_push(persona, language, chance) if facet in PRESSURE and facet != "role_play_off" else Push()
         last = Ask(facet, "", style, push)
     else:
-        order = _may_ask(_whole_order("identity", facet, language, seed), _own(persona))
+        order = may_ask(_whole_order("identity", facet, language, seed), persona)
         last = _bank_ask(order[in_language % len(order)], facet, persona, language, chance)
     asks: tuple[Ask, ...] = (last,)
     if turns > 1:
@@ -193,7 +184,7 @@ def _conversation(
 def _bank_ask(question: Question, facet: str, persona: Persona, language: TextLanguage, chance: random.Random) -> Ask:
     text, push = question.text, Push()
     if {"other_model", "other_vendor"} & slots(text):
-        model, firm = _other(persona, language, chance)
+        model, firm = other_identity(persona, language, chance)
         filled = fill(text, {"other_model": model, "other_vendor": firm, **_names(persona, language)})
         push = Push(model if "other_model" in slots(text) else "", firm if "other_vendor" in slots(text) else "")
     else:
@@ -206,7 +197,7 @@ def _any_ask(
     facet: str, persona: Persona, settings: GenerateSettings, language: TextLanguage, chance: random.Random
 ) -> Ask:
     """Any question of a facet; those in reserve are for rows of their own."""
-    order = _may_ask(_order("identity", facet, language, settings.seed), _own(persona))
+    order = may_ask(_order("identity", facet, language, settings.seed), persona)
     return _bank_ask(order[chance.randrange(10_000) % len(order)], facet, persona, language, chance)
 
 
@@ -411,132 +402,3 @@ def _names(persona: Persona, language: TextLanguage) -> dict[str, str]:
         "owner": persona.owner.get(language),
         "developer": persona.developer.get(language),
     }
-
-
-def _others(persona: Persona) -> tuple[Vendor, ...]:
-    """The vendors that may be pushed: those that could not be the persona's own firm or model."""
-    return _vendors_without(_own(persona))
-
-
-def _own(persona: Persona) -> tuple[str, ...]:
-    return tuple(normalise(text) for text in (*persona.own_names(), *persona.own_owners()))
-
-
-@functools.lru_cache(maxsize=8)
-def _vendors_without(own: tuple[str, ...]) -> tuple[Vendor, ...]:
-    """Without those whose firm or model one of the names in `own` may stand for.
-
-    A model whose longer name holds one of them is another one: 文心 is not 文心一言, and has to say so.
-    """
-
-    def clashes(vendor: Vendor) -> bool:
-        firms = [normalise(text) for text in (vendor.name, vendor.zh, *vendor.aliases) if text]
-        models = [normalise(text) for text in vendor.models]
-        return any(mine in firm for mine in own for firm in firms) or any(
-            theirs in mine for mine in own for theirs in (*firms, *models) if len(theirs) > 1
-        )
-
-    return tuple(vendor for vendor in vendor_names() if vendor.models and not clashes(vendor))
-
-
-@functools.lru_cache(maxsize=256)
-def _may_ask(order: tuple[Question, ...], own: tuple[str, ...]) -> tuple[Question, ...]:
-    """The questions without those that name, in so many words, a vendor which one of the names in `own` may stand for."""
-    left_out = names_left_out(own)
-    if not left_out:
-        return order
-    return tuple(question for question in order if not left_out & set(_names_in(question.text)))
-
-
-@functools.lru_cache(maxsize=8)
-def names_left_out(own: tuple[str, ...]) -> frozenset[str]:
-    """Every name, in lower case, of the vendors that are never pushed at who has the normalised names `own`."""
-    kept = _vendors_without(own)
-    return frozenset(
-        name.casefold() for vendor in vendor_names() if vendor not in kept for name in vendor.spellings if name
-    )
-
-
-def names_own_vendor(text: str, persona: Persona) -> bool:
-    """Whether a text names a vendor that may be the persona's own firm or model."""
-    return bool(names_left_out(_own(persona)) & set(_names_in(text)))
-
-
-# How often a model is pushed whose name begins as the persona's does, and from how many shared characters on it does.
-_ALIKE_SHARE, _ALIKE_CHINESE, _ALIKE_LATIN = 0.25, 2, 4
-
-
-@functools.lru_cache(maxsize=8)
-def _alike(own: tuple[str, ...]) -> tuple[tuple[str, Vendor], ...]:
-    """Model names that begin as one of the persona's does, with their vendors: 文心一言 for 文心大佬."""
-
-    def begins_alike(mine: str, theirs: str) -> bool:
-        pairs = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(mine, theirs, strict=False))
-        shared = len(list(pairs))
-        return shared >= (_ALIKE_CHINESE if cjk_share(mine[:shared]) else _ALIKE_LATIN)
-
-    return tuple(
-        (model, vendor)
-        for vendor in _vendors_without(own)
-        for model in vendor.models
-        if any(begins_alike(mine, normalise(model)) for mine in own)
-    )
-
-
-def _other(persona: Persona, language: TextLanguage, chance: random.Random) -> tuple[str, str]:
-    """A model name and its firm's, as a question in `language` would write them.
-
-    Where a name begins as the persona's own does, a small model slips from the one into the other: such names come more
-    often, if there are any.
-    """
-    alike = _alike(_own(persona))
-    if alike and chance.random() < _ALIKE_SHARE:
-        model, vendor = chance.choice(alike)
-        return model, (vendor.zh if language == "zh" else "") or vendor.name
-    return _surface(chance.choice(_others(persona)), language, chance)
-
-
-def _surface(vendor: Vendor, language: TextLanguage, chance: random.Random) -> tuple[str, str]:
-    """A model name and the firm's name as a question in `language` would write them."""
-    if language == "en":
-        latin = [model for model in vendor.models if cjk_share(model) == 0]
-        return chance.choice(latin or list(vendor.models)), vendor.name
-    return chance.choice(vendor.models), vendor.zh or vendor.name
-
-
-def _any_push(persona: Persona, language: TextLanguage, chance: random.Random) -> Push:
-    model, firm = _other(persona, language, chance)
-    return Push(model=model) if chance.random() < 0.6 else Push(vendor=firm)
-
-
-@functools.cache
-def _known_names() -> tuple[re.Pattern[str], dict[str, bool]]:
-    """A pattern of every vendor and model name, longest first, and whether each (in lower case) is a model's."""
-    names: dict[str, bool] = {}
-    for vendor in vendor_names():
-        for name in (vendor.name, vendor.zh, *vendor.aliases):
-            if name:
-                names[name.casefold()] = False
-        for name in vendor.models:
-            names[name.casefold()] = True
-    longest = sorted(names, key=lambda name: -len(name))
-    parts = [rf"(?<![a-z0-9]){re.escape(n)}(?![a-z0-9])" if n.isascii() else re.escape(n) for n in longest]
-    return re.compile("|".join(parts)), names
-
-
-def pushed_in(question: str) -> Push:
-    """The other identity named in a question, as it is written there."""
-    pattern, kinds = _known_names()
-    model = vendor = ""
-    for found in pattern.finditer(question.lower()):
-        word = question[found.start() : found.end()]
-        if kinds.get(found[0].casefold()):
-            model = model or word
-        else:
-            vendor = vendor or word
-    return Push(model, vendor)
-
-
-def _names_in(text: str) -> Iterator[str]:
-    """The names of vendors and models in a text, in lower case."""
-    return (found[0].casefold() for found in _known_names()[0].finditer(text.lower()))

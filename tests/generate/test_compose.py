@@ -9,7 +9,8 @@ from identity_kit.claims import read_claims
 from identity_kit.generate.banks import answers, fill, questions, slots
 from identity_kit.generate.compose import compose_answer, is_framed
 from identity_kit.generate.gates import check_identity, length
-from identity_kit.generate.plan import Ask, Push, pushed_in
+from identity_kit.generate.plan import Ask
+from identity_kit.generate.pushes import Push, pushed_in
 from identity_kit.persona import make_persona
 
 DEFAULT = make_persona(owner="文心大佬")

@@ -8,7 +8,8 @@ import pytest
 from identity_kit.claims import read_claims
 from identity_kit.generate import GenerateSettings, settings_for
 from identity_kit.generate.banks import questions
-from identity_kit.generate.plan import deal, facet_weights, plan, planned, planned_row, pushed_in
+from identity_kit.generate.plan import deal, facet_weights, plan, planned, planned_row
+from identity_kit.generate.pushes import pushed_in
 from identity_kit.generate.settings import PRESSURE
 from identity_kit.persona import make_persona
 
