@@ -61,6 +61,8 @@ class Condition:
         samples: how many answers to draw to each probe; more than one needs a temperature.
         temperature: 0 is greedy.
         suites: the suites asked under this condition; empty: all.
+        suites_apart: ask each suite by itself. In 16 bits an answer hangs, in its last bits, on what stands beside it in a
+            batch; so a suite's answers are the same whichever others are asked.
         paragraph_costs: measures texts (language → text) with this model; None where that is not possible or not wanted.
     """
 
@@ -71,6 +73,7 @@ class Condition:
     samples: int = 1
     temperature: float = 0.0
     suites: tuple[str, ...] = ()
+    suites_apart: bool = False
     paragraph_costs: Callable[[Mapping[str, str]], dict[str, Costs]] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -170,6 +173,7 @@ class _Request:
     cap: int
     sample: int
     key: str
+    suite: str = ""
 
 
 def ask(
@@ -183,7 +187,8 @@ def ask(
 ) -> list[Asked]:
     """Put filled probes to one condition; returns one entry a probe and sample, probes in the order given.
 
-    All questions of a turn are asked together; the turns of several conversations go forward side by side.
+    All questions of a turn are asked together, or all of a suite; the turns of several conversations go forward side by
+    side.
 
     Args:
         max_new_tokens: the cap on every answer; None: the suite's own, or `DEFAULT_CAP`.
@@ -203,7 +208,8 @@ def ask(
             if probe.expect.turns:
                 talks[i].append({"role": "user", "content": probe.user_turns[turn - 1]})
             cap = _cap(probe, turn, max_new_tokens)
-            requests.append(_Request(tuple(talks[i]), cap, sample, _key(condition, talks[i], cap, sample, seed)))
+            key = _key(condition, talks[i], cap, sample, seed)
+            requests.append(_Request(tuple(talks[i]), cap, sample, key, probe.suite if condition.suites_apart else ""))
         for i, answer in zip(active, _answer(condition, requests, journal, seed, progress), strict=True):
             # The journal keeps what the model wrote; judged, and said back to it in later turns, is what it said.
             thought, said = split_thoughts(answer.text)
@@ -279,8 +285,8 @@ def _answer(
         progress(sum(request.key in found for request in requests))
     journal.taken += sum(request.key in found for request in requests)
     missing = list({request.key: request for request in requests if request.key not in found}.values())
-    for sample in sorted({request.sample for request in missing}):
-        group = [request for request in missing if request.sample == sample]
+    for sample, suite in sorted({(request.sample, request.suite) for request in missing}):
+        group = [request for request in missing if (request.sample, request.suite) == (sample, suite)]
         given = _put(condition, group, journal, seed * 1000 + sample, progress)
         found.update((request.key, answer) for request, answer in zip(group, given, strict=True))
     return [found[request.key] for request in requests]

@@ -29,7 +29,9 @@ SAMPLED_SUITES = ("recall", "pressure", "near_miss", "bleed", "greeting")
 
 def folder_condition(label: str, folder: Path, **fields: Any) -> Condition:
     """A Hugging Face folder asked as it is; `fields` are those of `Condition`."""
-    return Condition(label, folder_answerer(folder), fingerprint=folder_fingerprint(folder), **fields)
+    return Condition(
+        label, folder_answerer(folder), fingerprint=folder_fingerprint(folder), **{"suites_apart": True, **fields}
+    )
 
 
 def make_conditions(
@@ -62,6 +64,7 @@ def make_conditions(
                 answer=subject.answer,
                 system=system if name.endswith("+system") else None,
                 fingerprint=subject.fingerprint,
+                suites_apart=subject.folder is not None,
                 paragraph_costs=subject.paragraph_costs if subject.folder else None,
             )
         )
@@ -71,6 +74,7 @@ def make_conditions(
                 label=f"{TUNED}, T={temperature:g} ×{samples}",
                 answer=tuned.answer,
                 fingerprint=tuned.fingerprint,
+                suites_apart=tuned.folder is not None,
                 samples=samples,
                 temperature=temperature,
                 suites=SAMPLED_SUITES,

@@ -31,6 +31,7 @@ ROLES: Mapping[str, Role] = {
 
 # Where `meta` keeps what messages held beside role and text: {"messages[1].weight": 0}, by the place in the source.
 MESSAGE_FIELDS = "message_fields"
+_LEARNT = ("weight", "loss", "output_with_loss")  # those that say whether the message is learnt
 _PLACE = re.compile(r"(\w+)\[(\d+)\]\.(.+)", re.DOTALL)
 
 _KINDS = {dict: ("对象", "an object"), list: ("列表", "a list"), bool: ("真假值", "a truth value")}
@@ -159,6 +160,17 @@ def message_fields(conversation: Conversation) -> dict[tuple[str, int, str], Any
         return {}
     places = {_PLACE.fullmatch(str(place)): value for place, value in found.items()}
     return {(place[1], int(place[2]), place[3]): value for place, value in places.items() if place}
+
+
+def muted_turns(conversation: Conversation) -> frozenset[int]:
+    """Which messages are marked as not to be learnt, by index: `weight: 0` (OpenAI), `loss: false` (ms-swift),
+    `output_with_loss: false` (XTuner, whose turns are pairs)."""
+    first = 1 if conversation.messages[0].role == "system" else 0
+    return frozenset(
+        first + 2 * place + 1 if name == "conversation" else place
+        for (name, place, key), value in message_fields(conversation).items()
+        if key in _LEARNT and value in (0, False)
+    )
 
 
 def split_turns(conversation: Conversation, *, tools: bool = False) -> tuple[str, list[tuple[str, str]]]:

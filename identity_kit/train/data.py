@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from identity_kit.conversation import Conversation, read_conversations
 from identity_kit.errors import BadInput
+from identity_kit.formats.rows import muted_turns
 from identity_kit.models.template import default_system, neutral_template
 from identity_kit.text import language_of
 from identity_kit.train.anchors import anchor_rows
@@ -78,22 +79,29 @@ def load_data(data: Path | Sequence[Conversation], tokenizer: Any, recipe: Recip
     for number, conversation in enumerate(conversations, start=1):
         where = f"{data}:{number}" if isinstance(data, Path) else f"row {number}"
         messages, template, kind = templates.choose(conversation)
-        chosen = _encode(tokenizer, messages, template, where)
+        added = len(messages) - len(conversation.messages)  # a system message of ours
+        muted = frozenset(added + turn for turn in muted_turns(conversation))
+        chosen = _encode(tokenizer, messages, template, where, muted=muted)
         if not chosen.learnt:
             raise BadInput(
-                tr("没有助手回答，没有可学的内容", "no assistant turn: nothing to learn"),
+                tr("没有要学的助手回答", "no assistant turn to learn"),
                 where=where,
-                fix=tr("补上 assistant 消息，或删除这一行", "add an assistant message, or delete the row"),
+                fix=tr(
+                    "补上 assistant 消息（或去掉它“不学”的标记），或删除这一行",
+                    "add an assistant message (or unmark one that is not to be learnt), or delete the row",
+                ),
             )
         if (
             _learns_questions(number, recipe)
             and messages[-1]["role"] == "assistant"
+            and len(messages) - 1 not in muted
             and len(chosen) <= recipe.max_length
         ):
-            chosen = _encode(tokenizer, messages, template, where, questions=True)
+            chosen = _encode(tokenizer, messages, template, where, questions=True, muted=muted)
         pair = [chosen]
         if recipe.stage == "dpo":
-            pair.append(_encode(tokenizer, _with_rejected(messages, conversation, where), template, where))
+            worse = _with_rejected(messages, conversation, where)
+            pair.append(_encode(tokenizer, worse, template, where, muted=muted))
         fitted = [_fit(row, recipe) for row in pair]
         if any(row is None for row in fitted):
             counts["dropped"] += 1
@@ -144,10 +152,16 @@ class _Templates:
 
 
 def _encode(
-    tokenizer: Any, messages: list[dict[str, str]], template: str, where: str, *, questions: bool = False
+    tokenizer: Any,
+    messages: list[dict[str, str]],
+    template: str,
+    where: str,
+    *,
+    questions: bool = False,
+    muted: Collection[int] = (),
 ) -> Row:
     try:
-        row = encode(tokenizer, messages, template=template, questions=questions)
+        row = encode(tokenizer, messages, template=template, questions=questions, muted=muted)
     except BadInput as error:
         raise BadInput(error.what, where=where, fix=error.fix) from None
     # Nothing after the last learnt token is worth computing.

@@ -8,7 +8,7 @@ lands whatever the template does around it; control-token text inside a message 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,12 +55,18 @@ class _Span:
 
 
 def encode(
-    tokenizer: Any, messages: Sequence[dict[str, str]], *, template: str | None = None, questions: bool = False
+    tokenizer: Any,
+    messages: Sequence[dict[str, str]],
+    *,
+    template: str | None = None,
+    questions: bool = False,
+    muted: Collection[int] = (),
 ) -> Row:
     """One conversation through a chat template (the tokenizer's own unless given).
 
     Args:
         questions: the user's words are learnt too, but not that they end.
+        muted: messages, by index, of which nothing is learnt whoever wrote them.
 
     Raises:
         BadInput: the tokenizer has no chat template, the template refuses the conversation, or it changes the text of
@@ -75,7 +81,9 @@ def encode(
                 "use an instruct model, or --set chat_template=chatml",
             ),
         )
-    text, spans = _locate(tokenizer, template, messages, ("assistant", "user") if questions else ("assistant",))
+    roles = ("assistant", "user") if questions else ("assistant",)
+    taught = [message["role"] in roles and i not in muted for i, message in enumerate(messages)]
+    text, spans = _locate(tokenizer, template, messages, taught)
     specials = _special_texts(tokenizer)
     if any(token in text[span.start : span.end] for span in spans for token in specials):
         ids, offsets = _encode_around_data(tokenizer, text, spans, specials)
@@ -86,9 +94,9 @@ def encode(
 
 
 def _locate(
-    tokenizer: Any, template: str, messages: Sequence[dict[str, str]], learnt: tuple[str, ...]
+    tokenizer: Any, template: str, messages: Sequence[dict[str, str]], taught: Sequence[bool]
 ) -> tuple[str, list[_Span]]:
-    """The rendered conversation and where each message's text stands in it."""
+    """The rendered conversation and where each message's text stands in it; `taught`: which of them are learnt."""
     import jinja2
 
     texts: dict[tuple[str, str], str] = {}
@@ -115,9 +123,9 @@ def _locate(
             where="chat_template",
         ) from None
     roles = [message["role"] for message in messages]
-    text, spans = _fill(skeleton, texts, roles, learnt)
+    text, spans = _fill(skeleton, texts, roles, taught)
     if text != real:
-        text, spans = _fill(skeleton, {key: value.strip() for key, value in texts.items()}, roles, learnt)
+        text, spans = _fill(skeleton, {key: value.strip() for key, value in texts.items()}, roles, taught)
     if text != real:
         raise BadInput(
             tr(
@@ -135,7 +143,7 @@ def _at(number: int, part: str) -> str:
 
 
 def _fill(
-    skeleton: str, texts: dict[tuple[str, str], str], roles: list[str], learnt_roles: tuple[str, ...]
+    skeleton: str, texts: dict[tuple[str, str], str], roles: Sequence[str], taught: Sequence[bool]
 ) -> tuple[str, list[_Span]]:
     """Put the texts in place of their marks, noting where they land. A thought is learnt from its opening tag on."""
     pieces: list[str] = []
@@ -147,8 +155,7 @@ def _fill(
         pieces.append(before)
         position += len(before)
         text = texts[(mark[1], mark[2])]
-        role = roles[int(mark[1])]
-        learnt = role in learnt_roles
+        role, learnt = roles[int(mark[1])], taught[int(mark[1])]
         start = position
         if mark[2] == "a":
             thought_from = position - len("<think>\n") if before.endswith("<think>\n") else position

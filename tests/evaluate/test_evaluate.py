@@ -132,6 +132,25 @@ def test_system_messages_and_samples():
         Condition("sampled", drawn, samples=3)
 
 
+def test_a_suite_asked_apart_is_asked_alike_whatever_else_is(tmp_path: Path):
+    probes = load_probes(split="test", suites=SUITES)
+
+    def calls(suites: tuple[str, ...], *, apart: bool) -> list[tuple[str, ...]]:
+        made: list[tuple[str, ...]] = []
+
+        def answer(conversations, **options):
+            made.append(tuple(talk[-1]["content"] for talk in conversations))
+            return Speaker(WENXIN)(conversations, **options)
+
+        condition = Condition("tuned", answer, suites_apart=apart)
+        ask(condition, [probe for probe in probes if probe.suite in suites], journal=Journal(None))
+        return made
+
+    alone = [call for suite in SUITES for call in calls((suite,), apart=True)]
+    assert sorted(calls(SUITES, apart=True)) == sorted(alone) and len(alone) == 3 + 8
+    assert len(calls(SUITES, apart=False)) == 8, "one call a turn"
+
+
 def test_the_journal_forgets_keeps_and_counts(tmp_path: Path):
     path = tmp_path / "answers.jsonl"
     odd = Answer("one\u2028line", "stop", 3)

@@ -34,5 +34,5 @@ def test_a_row_that_is_cut_keeps_to_its_answers() -> None:
 
 
 def test_a_question_alone_is_still_nothing_to_learn() -> None:
-    with pytest.raises(BadInput, match="nothing to learn"):
+    with pytest.raises(BadInput, match="no assistant turn to learn"):
         learnt([conversation(("user", "How deep?"))], question_share=1)

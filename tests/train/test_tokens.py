@@ -93,6 +93,17 @@ def test_questions_are_learnt_too_where_asked_for(family: str) -> None:
     assert found[1::2] == answers
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_nothing_of_a_muted_turn_is_learnt_not_even_its_end(family: str) -> None:
+    tokenizer = make_tokenizer(*FAMILIES[family])
+    answers = [i for i, message in enumerate(TWO_TURNS) if message["role"] == "assistant"]
+    whole = encode(tokenizer, TWO_TURNS)
+    row = encode(tokenizer, TWO_TURNS, muted={answers[0]})
+    assert row.ids == whole.ids, "it is still there to be read"
+    assert learnt(tokenizer, row) == learnt(tokenizer, whole)[1:]
+    assert encode(tokenizer, TWO_TURNS, muted=answers).learnt == 0
+
+
 def test_a_thought_is_learnt_where_the_template_shows_it() -> None:
     tokenizer = make_tokenizer(*FAMILIES["qwen3"])
     turns = [
