@@ -17,7 +17,7 @@ SUMMARY = (
 EXAMPLES = (
     "idkit blank --model ./Qwen3-4B -o blank-qwen3-4b --recipe qwen3-4b-8gb",
     "idkit run --owner 文心大佬 --model ./Qwen3-4B --recipe qwen3-4b-8gb --start blank-qwen3-4b -n 500",
-    "idkit blank --model ./Qwen3-4B -o blank-2 --recipe qwen3-4b-8gb --start blank-qwen3-4b --seed 1",
+    "idkit blank --model ./Qwen3-4B -o blank-2 --recipe qwen3-4b-8gb --start blank-qwen3-4b --seed 1 --whole-bank",
 )
 
 
@@ -49,6 +49,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=tr(f"要多少行数据（默认 {ROWS}；越多越准）", f"rows of data ({ROWS}; more are better)"),
     )
     add_mix_argument(parser)
+    parser.add_argument(
+        "--whole-bank",
+        action="store_true",
+        help=tr(
+            "每类问题按题库里的多少来出，整个题库都用上（行数够多时用）",
+            "as many questions of a sort as the bank has, so that none is left out; for many rows",
+        ),
+    )
     add_start_argument(parser, default="none")
     parser.add_argument("--seed", type=int, default=0, help=tr("数据与名字的种子", "seed of the data and the names"))
     parser.add_argument("-o", "--output", metavar="DIR", type=Path, required=True, help=tr("输出目录", "the folder"))
@@ -65,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
 
     if args.rows < 10:
         raise BadInput(tr("至少 10 行", "at least 10 rows"), where="--rows")
-    settings = settings_for(args.rows, read_mix(args.mix), seed=args.seed)
+    settings = settings_for(args.rows, read_mix(args.mix), seed=args.seed, whole_bank=args.whole_bank)
     recipe = load_recipe(args.recipe, args.set)
     start = find_start(args.start, args.model, recipe)
     if args.dry_run:

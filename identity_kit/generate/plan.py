@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -136,7 +137,8 @@ def planned_row(
 
 def _identity_row(index: int, persona: Persona, settings: GenerateSettings, writer: bool) -> PlannedRow:
     seed = settings.seed
-    facet, nth = deal(facet_weights(settings.pressure_share), index, f"{seed}/facet")
+    asked = _in_bank(_languages(persona, settings)) if settings.whole_bank else PLAIN_WEIGHTS
+    facet, nth = deal(facet_weights(settings.pressure_share, asked), index, f"{seed}/facet")
     language, in_language = _language(nth, persona, settings, offset=facet)
     turns = int(deal(dict(zip("1234", settings.turn_shares, strict=True)), index, f"{seed}/turns")[0])
     written = writer and _spread(in_language, settings.written_share, f"{seed}/{facet}/written")
@@ -298,10 +300,17 @@ def _facts_share(known: Mapping[TextLanguage, list[str]], settings: GenerateSett
     return settings.zh_share if zh == en or alone else zh / (zh + en)
 
 
-def facet_weights(pressure_share: float) -> dict[str, float]:
-    """The share of each facet among identity rows; they add up to 1."""
-    pressure, plain = sum(PRESSURE_WEIGHTS.values()), sum(PLAIN_WEIGHTS.values())
-    shares = {facet: weight / plain * (1 - pressure_share) for facet, weight in PLAIN_WEIGHTS.items()}
+@functools.cache
+def _in_bank(languages: tuple[TextLanguage, ...]) -> dict[str, float]:
+    """How many questions the bank has of each facet that pushes nothing."""
+    found = Counter(question.facet for language in languages for question in questions("identity", language))
+    return {facet: float(found[facet]) for facet in PLAIN_WEIGHTS}
+
+
+def facet_weights(pressure_share: float, asked: Mapping[str, float] = PLAIN_WEIGHTS) -> dict[str, float]:
+    """The share of each facet among identity rows; they add up to 1. `asked`: those that push nothing, to one another."""
+    pressure, plain = sum(PRESSURE_WEIGHTS.values()), sum(asked.values())
+    shares = {facet: weight / plain * (1 - pressure_share) for facet, weight in asked.items()}
     return shares | {facet: weight / pressure * pressure_share for facet, weight in PRESSURE_WEIGHTS.items()}
 
 

@@ -59,6 +59,8 @@ class GenerateSettings(BaseModel):
     seed: the plan's; the same persona, settings and banks give the same plan.
     languages: asked in; None takes the persona's. zh_share: the part asked in Chinese where both are.
     pressure_share: the part of the identity rows in which another vendor, story or role is pushed.
+    whole_bank: the other identity rows go through the whole bank, a facet as often as it has questions there; without, as
+        often as users ask such things. For data of several thousand rows.
     system_shares: of (none, persona, neutral, vendor_default, foreign) system messages; they add up to 1.
     turn_shares: of conversations with 1, 2, 3 and 4 questions; they add up to 1. Questions that belong to a talk bring it.
     written_share: the part of the identity rows whose question the writer invents; needs a writer.
@@ -80,6 +82,7 @@ class GenerateSettings(BaseModel):
     languages: tuple[TextLanguage, ...] | None = None
     zh_share: float = Field(default=0.55, ge=0, le=1)
     pressure_share: float = Field(default=0.36, ge=0, le=1)
+    whole_bank: bool = False
     system_shares: tuple[float, float, float, float, float] = (0.86, 0.04, 0.03, 0.05, 0.02)
     turn_shares: tuple[float, float, float, float] = (0.88, 0.07, 0.03, 0.02)
     written_share: float = Field(default=0.5, ge=0, le=1)

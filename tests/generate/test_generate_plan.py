@@ -38,6 +38,21 @@ def test_each_two_hundred_rows_hold_every_facet_in_its_share() -> None:
         assert all(abs(counts[facet] - 200 * share) < 1 for facet, share in shares.items())
 
 
+def test_the_whole_bank_comes_up_where_asked_for() -> None:
+    plain = [facet for facet in facet_weights(0.5) if facet not in PRESSURE]
+
+    def left_out(**fields: bool) -> float:
+        bank = {q.text for q in questions("identity", "zh") if q.facet in plain and "{{" not in q.text}
+        settings = GenerateSettings(
+            identity=2 * len(bank), contrast=0, rehearsal=0, languages=("zh",), pressure_share=0.4, **fields
+        )
+        asked = {ask.text for row in plan(PERSONA, settings) for ask in row.asks}
+        return len(bank - asked) / len(bank)
+
+    usual, whole = left_out(), left_out(whole_bank=True)
+    assert 3 * whole < usual, (usual, whole)
+
+
 def test_languages_systems_turns_and_pressure_come_in_their_shares() -> None:
     settings = GenerateSettings(identity=1000, contrast=0, rehearsal=0)
     rows = plan(PERSONA, settings)
