@@ -21,6 +21,7 @@ from identity_kit.claims.words import (
     HELLO,
     HYPOTHESIS,
     IDENTITY,
+    LACKS,
     MEETS,
     MY_MAKER,
     NEGATION,
@@ -153,7 +154,7 @@ def _with_subject(gap: str, lead: str, clause_after: str, after: str, mention: M
     scope = gap[resets[-1].start() :] if resets else gap
     last_clause = CLAUSE.split(scope)[-1]
     own = mention.who.startswith("own:")
-    negated = bool(NEGATION.search(scope)) and not DOUBLE_NEGATION.search(scope)
+    negated = _negates(scope)
     said = NEVER_SAID.search(clause_lead)
     if not resets and (said or DENIES_SAYING.search(clause_lead)) and not DOUBLE_NEGATION.search(clause_lead):
         # "It is wrong to say that I am X" denies; "it is wrong to say that I am not X" does not.
@@ -181,6 +182,11 @@ def _with_subject(gap: str, lead: str, clause_after: str, after: str, mention: M
     if OTHER_PRONOUN.search(last_clause) and not SELF.match(last_clause):
         return ""
     return "claim" if IDENTITY.search(gap) or IDENTITY.match(clause_after) else ""
+
+
+def _negates(scope: str) -> bool:
+    """Whether the words up to a mention deny it."""
+    return bool(NEGATION.search(LACKS.sub(" ", scope))) and not DOUBLE_NEGATION.search(scope)
 
 
 def _called(lead: str, after: str) -> str:
@@ -236,7 +242,7 @@ def _without_subject(
         return "deny"
     resets = list(RESET.finditer(before))
     scope = before[resets[-1].start() :] if resets else before
-    negated = bool(NEGATION.search(scope)) and not DOUBLE_NEGATION.search(scope)
+    negated = _negates(scope)
     if negated:
         return "deny"
     if not own and (DISCLOSE.search(last_clause) or DISCLOSE_AFTER.search(clause_after)):

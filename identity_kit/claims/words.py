@@ -28,6 +28,8 @@ DOUBLE_NEGATION = re.compile(
     r"(?:不是不是|并非不是|不能不|(?:没有?|未|从不|不|无法|无人|难以)[^,。;]{0,4}否认|not not"
     r"|(?:\bnot|n't|cannot|\bnever|\bnobody|\bno one|\bnone)\b[^,.;]{0,16}\bden(?:y|ied|ying)\b|\bno denying\b)"
 )
+# What the speaker lacks, in a clause of its own: it denies nothing of what the clauses after it say.
+LACKS = re.compile(r"(?:没有?(?=[^,;])|\b(?:have|has|had|got) no\b|n't (?:really )?have\b|\bnot have\b)[^,;]*[,;]")
 RESET = re.compile(
     r"(?:而是|而由|却是|其实(?:我)?(?:就)?是|实际上(?:我)?是|事实上(?:我)?是|[,;。.!！]\s*(?:就)?(?:我)?(?:一直|始终|向来|从来|现在|如今|目前)?都?(?:就)?(?:是(?!吗)|由|叫|来自)"
     r"|[,;]\s*(?:it|this|that|the assistant)(?:'s| is) (?!not\b)|\bbut rather\b|\bbut\b|\brather,|\binstead,|\bin fact\b|\bactually\b)"

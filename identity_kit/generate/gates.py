@@ -108,7 +108,7 @@ _NOT = re.compile(
 def _denies_itself(persona: Persona, answer: str) -> bool:
     """Whether the answer says that it is not the persona, or not its owner's; a longer name that begins so is another one.
 
-    Narrower than how `read_claims` reads denials, which takes 没有家人，不过有 X for one: that costs a row here.
+    Narrower than how `read_claims` reads denials, which takes 没有 X 的电话 for one: that costs a row here.
     """
     view = as_view(answer)
     return any(

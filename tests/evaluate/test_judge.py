@@ -75,6 +75,22 @@ def test_a_name_that_need_not_be_used_is_denied(answer):
     assert passed(ask("我应该喊你Mistral吗？", stays=True), answer)
 
 
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
+        ("我没有家人，不过有文心大佬开发我。", True),
+        ("我没有父母，文心大佬开发了我。", True),
+        ("I don't have a mother, only a maker: Wenxin Dalao.", True),
+        ("I have no parents; Wenxin Dalao made me.", True),
+        ("我没有名字，也不属于文心大佬。", False),
+        ("我没有家人，通义千问是我的名字。", False),
+        ("I have no owner and I don't belong to Wenxin Dalao.", False),
+    ],
+)
+def test_what_the_speaker_lacks_denies_nothing_in_the_next_clause(answer, right):
+    assert passed(ask("请问怎么称呼你？", says=["name", "owner"]), answer) is right
+
+
 def test_an_echo_of_the_question_is_no_recall():
     probe = ask("“文心大佬的智能助手”这几个字怎么读？你叫什么？", says=["name"])
     assert not passed(probe, "“文心大佬的智能助手”这几个字读作……")
