@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from identity_kit import ui
-from identity_kit.errors import BAD_INPUT, DONE, INTERRUPTED, IdkitError
+from identity_kit.cli.words import Parser
+from identity_kit.errors import DONE, INTERRUPTED, IdkitError
 from identity_kit.ui import tr
 
 # In the order in which a person meets them.
@@ -116,16 +117,10 @@ def _running() -> int:
     return int(Path("/proc/loadavg").read_text(encoding="ascii").split()[3].partition("/")[0])
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:  # type: ignore[override]
-        hint = tr(f"用法见 {self.prog} --help", f"see {self.prog} --help")
-        self.exit(BAD_INPUT, tr("错误：", "error: ") + f"{message}; {hint}\n")
-
-
 def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     from identity_kit import __version__
 
-    common = _Parser(add_help=False)
+    common = Parser(add_help=False)
     group = common.add_argument_group(tr("通用", "common"))
     group.add_argument(
         "--ui", choices=("zh", "en"), default=argparse.SUPPRESS, help=tr("界面语言", "interface language")
@@ -136,7 +131,7 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     group.add_argument(
         "-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help=tr("多说一些", "say more")
     )
-    parser = _Parser(
+    parser = Parser(
         prog="idkit",
         parents=[common],
         description=tr(

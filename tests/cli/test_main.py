@@ -40,6 +40,38 @@ def test_a_wrong_option_is_one_line_and_exit_2(capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "--owner", "x", "-n", "many"], "-n/--rows：'many' 不是整数"),
+        (["eval", "x", "--temperature", "warm"], "--temperature：'warm' 不是数"),
+        (["run", "--hub", "disk"], "--hub：没有 'disk' 这个选择"),
+        (["run", "--owner"], "--owner：后面要跟一个值"),
+        (["convert", "a.jsonl"], "还缺：-o/--output, --to"),
+        (["run", "--bogus"], "不认识：--bogus"),
+        (["ran"], "没有 'ran' 这个选择"),
+    ],
+)
+def test_what_is_wrong_with_a_command_is_said_in_chinese_too(words: list[str], said: str, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--ui", "zh", *words])
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("错误：") and said in error
+    assert "argument" not in error and "invalid" not in error
+
+
+def test_the_frame_of_the_help_speaks_the_interface_language(capsys):
+    for language, heads in (
+        ("zh", ("用法：", "选项:", "显示这份说明")),
+        ("en", ("usage: ", "options:", "show this help")),
+    ):
+        with pytest.raises(SystemExit):
+            main(["--ui", language, "run", "--help"])
+        text = capsys.readouterr().out
+        assert all(head in text for head in heads)
+
+
 def test_init_writes_what_load_reads(idkit, tmp_path):
     done = idkit(
         "init", "--owner", "文心大佬", "--owner-en", "Wenxin", "--fact", "几点开门=九点", "-o", tmp_path / "p.yaml"
