@@ -89,10 +89,20 @@ def parse_line(line: str | bytes, where: str) -> Conversation:
     try:
         row = Conversation.model_validate_json(line)
     except ValidationError as error:
-        raise BadInput(describe(error), where=where) from None
+        raise BadInput(describe(error), where=where, fix=_other_format(error)) from None
     if not row.messages:
         raise BadInput(tr("messages 为空", "messages is empty"), where=where)
     return row
+
+
+def _other_format(error: ValidationError) -> str:
+    """What helps where the line is sound JSON, but in the form of another program."""
+    if error.errors(include_url=False)[0]["type"] not in ("missing", "extra_forbidden"):
+        return ""
+    return tr(
+        "如果是别的程序的格式，先转换：idkit convert 文件 -o rows.jsonl --to messages",
+        "if it is in another program's format, convert it first: idkit convert FILE -o rows.jsonl --to messages",
+    )
 
 
 def describe(error: ValidationError) -> str:

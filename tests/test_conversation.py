@@ -50,3 +50,4 @@ def test_a_bad_line_is_said_with_file_line_and_field(line: str, words: str):
         parse_line(line, "train.jsonl:17")
     assert str(caught.value).startswith("train.jsonl:17: ")
     assert words in str(caught.value)
+    assert ("idkit convert" in str(caught.value)) is ("missing" in words or line == '{"text": "x"}')
