@@ -53,8 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--whole-bank",
         action="store_true",
         help=tr(
-            "每类问题按题库里的多少来出，整个题库都用上（行数够多时用）",
-            "as many questions of a sort as the bank has, so that none is left out; for many rows",
+            "各类问题按题库里的多少来出，而不按用户问得多不多；行数多时整个题库都会问到",
+            "each sort of question by how many the bank has of it, not by how often users ask it; with rows enough the whole bank is asked",
         ),
     )
     add_start_argument(parser, default="none")

@@ -90,7 +90,7 @@ def test_ordinary_talks_have_turns_too_some_after_the_identity() -> None:
 
 
 def test_no_question_is_invented_alone_that_belongs_to_a_talk() -> None:
-    rows = plan(PERSONA, GenerateSettings(identity=0, contrast=4500, rehearsal=0), writer=True)
+    rows = plan(PERSONA, GenerateSettings(identity=0, contrast=6000, rehearsal=0), writer=True)
     invented = {row.facet for row in rows if row.written}
     assert len(invented) > 10 and not invented & {q.topic for q in questions("contrast", "zh") if q.before}
 
