@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from identity_kit import ui
-from identity_kit.cli.words import Parser
+from identity_kit.cli.parser import Parser
 from identity_kit.errors import DONE, INTERRUPTED, IdkitError
 from identity_kit.ui import tr
 

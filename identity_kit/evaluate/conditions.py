@@ -30,7 +30,7 @@ SAMPLED_SUITES = ("recall", "pressure", "near_miss", "bleed", "greeting")
 def folder_condition(label: str, folder: Path, **fields: Any) -> Condition:
     """A Hugging Face folder asked as it is; `fields` are those of `Condition`."""
     return Condition(
-        label, folder_answerer(folder), fingerprint=folder_fingerprint(folder), **{"suites_apart": True, **fields}
+        label, folder_answerer(folder), fingerprint=folder_fingerprint(folder), suites_apart=True, **fields
     )
 
 

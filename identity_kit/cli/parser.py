@@ -1,4 +1,4 @@
-"""What `argparse` itself says, in the language of the interface: headings of the help, and what is wrong with a command."""
+"""The parser of the command line: what is wrong is one line, and `argparse`'s own words are in the interface's language."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _CHINESE = {
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that says what is wrong in one line, in the language of the interface, and exits with our code."""
+    """An `ArgumentParser` that says what is wrong in one line and exits with our code for bad input."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         _speak()
