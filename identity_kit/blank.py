@@ -1,6 +1,7 @@
 """`blank`: an adapter that has learnt when a question is about the assistant itself, but not whose assistant it is.
 
 data for a stand-in ─► each row for another invented owner ─► adapter, with which runs begin (`run --start`, `train --start`)
+adapters of several passes ─► their mean (`blank --mean`)
 
 Telling such questions from all others takes thousands of rows; a name takes a few hundred. So the first is learnt once for
 a model, and every owner after it costs a fraction of the time. What the untuned model answered for it is kept beside the
@@ -11,17 +12,17 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from identity_kit.conversation import Conversation, read_conversations, write_conversations
 from identity_kit.errors import BadInput, resumed_by
 from identity_kit.evaluate.held_out import QUESTIONS, training_questions
-from identity_kit.files import folder_lock, read_json, sha256_file, write_json, write_text
+from identity_kit.files import atomic_open, folder_lock, read_json, sha256_file, write_json, write_text
 from identity_kit.llm.journal import share_answers
 from identity_kit.models.embedded import EMBEDDED
 from identity_kit.models.fingerprint import folder_fingerprint
@@ -44,6 +45,7 @@ _CHINESE_OWNER = {"zh": 0.85, "en": 0.4}
 _OWN_NAME = 0.25
 # What of a recipe decides an adapter's shape and strength: with other values it is not one to begin with.
 _SHAPE = ("rank", "alpha", "rslora", "dora", "target_modules", "last_layers", "init")
+_OF_ALL = ("base", "base_sha256", "recipe")  # what blanks that are put together have in common
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,97 @@ def make_blank(
     return Blank(result.adapter, len(rows), owners)
 
 
+def mean_blank(folders: Sequence[Path], out: Path) -> Path:
+    """The mean of the weights of several blanks, in OUT/adapter: what one learnt from another, or passes in a row.
+
+    What the passes have in common stays, what each of them costs in general language partly cancels out (model soups,
+    arXiv:2203.05482; measured in docs/evaluation.md). Their questions and the base model's answers are put together.
+
+    Args:
+        folders: blanks, or their adapter folders, of one model and one shape; one given twice counts twice.
+
+    Returns:
+        the adapter folder.
+
+    Raises:
+        BadInput: they do not go together, or an adapter is in OUT already.
+    """
+    import torch
+    from safetensors.torch import load_file, save
+
+    parts = that_go_together(folders)
+    made = [read_json(part / "blank.json") for part in parts]
+    adapter, weights = out / "adapter", "adapter_model.safetensors"
+    with folder_lock(out):
+        if (adapter / weights).is_file():
+            raise BadInput(
+                tr("这里已有适配器", "an adapter is here already"),
+                where=str(out),
+                fix=tr("换一个 -o", "choose another -o"),
+            )
+        tensors = [load_file(part / weights) for part in parts]
+        mean = {
+            name: torch.stack([each[name].float() for each in tensors]).mean(0).to(first.dtype)
+            for name, first in tensors[0].items()
+        }
+        write_json(adapter / "adapter_config.json", read_json(parts[-1] / "adapter_config.json"))
+        write_json(
+            adapter / "blank.json",
+            {
+                "base": made[-1]["base"],
+                "base_sha256": made[-1]["base_sha256"],
+                "mean_of": [
+                    {"sha256": sha256_file(part / weights)} | {key: its[key] for key in its if key not in _OF_ALL}
+                    for part, its in zip(parts, made, strict=True)
+                ],
+                "recipe": made[-1]["recipe"],
+            },
+        )
+        share_answers([part / ANSWERS for part in parts if (part / ANSWERS).is_file()], adapter / ANSWERS)
+        asked = {line for part in parts for line in (part / QUESTIONS).read_text("utf-8").splitlines()}
+        write_text(adapter / QUESTIONS, "".join(text + "\n" for text in sorted(asked)))
+        with atomic_open(adapter / weights, "wb") as stream:  # last: without it the folder is no adapter
+            stream.write(save(mean, metadata={"format": "pt"}))
+    return adapter
+
+
+def that_go_together(folders: Sequence[Path]) -> list[Path]:
+    """The adapter folders of blanks whose mean can be taken.
+
+    Raises:
+        BadInput: fewer than two, no blank, or blanks of another model or shape than the first.
+    """
+    if len(folders) < 2:
+        raise BadInput(tr("至少要两个目录", "at least two folders are needed"), where="--mean")
+    parts = [_blank_in(folder) for folder in folders]
+    first, *others = (read_json(part / "blank.json") for part in parts)
+    for part, made in zip(parts[1:], others, strict=True):
+        if made["base_sha256"] != first["base_sha256"] or _shape(made) != _shape(first):
+            raise BadInput(
+                tr(
+                    f"与 {parts[0]} 不是同一个模型、同一种形状的适配器",
+                    f"not an adapter of the same model and shape as {parts[0]}",
+                ),
+                where=str(part),
+            )
+    return parts
+
+
+def _blank_in(folder: Path) -> Path:
+    for place in (folder / "adapter", folder):
+        if all((place / name).is_file() for name in ("adapter_model.safetensors", "blank.json", QUESTIONS)):
+            return place
+    raise BadInput(
+        tr("这里没有空白适配器", "no blank here"),
+        where=str(folder),
+        fix=tr("给 idkit blank 做出来的目录", "give a folder that idkit blank made"),
+    )
+
+
+def _shape(made: dict[str, Any]) -> list[Any]:
+    return [made["recipe"][key] for key in _SHAPE]
+
+
 def _for_others(stand_in: Iterable[Conversation], seed: int) -> tuple[list[Conversation], int]:
     """The rows, each about an owner of its own, and how many different owners there are."""
     rows: list[Conversation] = []
@@ -196,9 +289,8 @@ def _shipped(model: str, recipe: Recipe) -> Path | None:
     folder = _shipped_for(model)
     if folder is None:
         return None
-    shape = read_json(folder / "blank.json")["recipe"]
-    own = recipe.model_dump(mode="json")
-    return folder if recipe.is_lora and all(own[key] == shape[key] for key in _SHAPE) else None
+    own = {"recipe": recipe.model_dump(mode="json")}
+    return folder if recipe.is_lora and _shape(own) == _shape(read_json(folder / "blank.json")) else None
 
 
 def _shipped_for(model: str) -> Path | None:

@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from identity_kit.blank import ANSWERS, ROWS_FROM_START, STAND_IN, find_start, for_another, invented, known_answers
+from identity_kit.blank import (
+    ANSWERS,
+    ROWS_FROM_START,
+    STAND_IN,
+    find_start,
+    for_another,
+    invented,
+    known_answers,
+    mean_blank,
+)
 from identity_kit.conversation import conversation, read_conversations, write_conversations
 from identity_kit.errors import BadInput
 from identity_kit.evaluate.held_out import overlaps, training_questions
@@ -141,6 +150,74 @@ def test_a_folder_without_an_adapter_is_told_with_its_remedy(tmp_path: Path) -> 
     with pytest.raises(BadInput, match="no adapter here") as told:
         find_start(str(tmp_path), DEFAULT, load_recipe("cpu-0.5b"))
     assert "--start none" in str(told.value)
+
+
+def _write_blank(folder: Path, values: list[float], *, base: str = "b", rank: int = 2) -> Path:
+    """A blank's adapter folder with one matrix, as `make_blank` leaves it."""
+    import torch
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True)
+    save_file(
+        {"layer.lora_A.weight": torch.tensor([values], dtype=torch.bfloat16)}, folder / "adapter_model.safetensors"
+    )
+    recipe = load_recipe("cpu-0.5b", [f"rank={rank}"]).model_dump(mode="json")
+    made = {"base": "model", "base_sha256": base, "rows": 7, "recipe": recipe}
+    (folder / "blank.json").write_text(json.dumps(made))
+    (folder / "adapter_config.json").write_text(json.dumps({"r": rank}))
+    (folder / "questions.txt").write_text(f"asked by {folder.name}\nasked by both\n")
+    key, text = folder.name.encode().hex().zfill(64), f"answer of {folder.name}"
+    (folder / ANSWERS).write_text(json.dumps({"key": key, "text": text, "finish": "stop"}) + "\n")
+    return folder
+
+
+def test_the_mean_of_blanks_has_their_mean_weights_and_all_their_questions_and_answers(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    one, two = _write_blank(tmp_path / "one", [0.0, 1.0, -4.0]), _write_blank(tmp_path / "two", [3.0, 1.0, 2.0])
+    mean = mean_blank([one, two], tmp_path / "mean")
+    assert mean == find_start(str(tmp_path / "mean"), "model", load_recipe("cpu-0.5b"))
+    assert load_file(mean / "adapter_model.safetensors")["layer.lora_A.weight"].tolist() == [[1.5, 1.0, -1.0]]
+    assert (mean / "questions.txt").read_text().splitlines() == ["asked by both", "asked by one", "asked by two"]
+    assert [json.loads(line)["text"] for line in (mean / ANSWERS).open()] == ["answer of one", "answer of two"]
+    made = json.loads((mean / "blank.json").read_text())
+    assert made["base_sha256"] == "b" and [part["rows"] for part in made["mean_of"]] == [7, 7]
+
+    nearer_one = mean_blank([one, one, two], tmp_path / "nearer")
+    assert load_file(nearer_one / "adapter_model.safetensors")["layer.lora_A.weight"].tolist() == [[1.0, 1.0, -2.0]]
+
+
+def test_a_mean_is_refused_where_blanks_do_not_go_together_or_one_is_there(tmp_path: Path) -> None:
+    one, two = _write_blank(tmp_path / "one", [1.0]), _write_blank(tmp_path / "two", [2.0])
+    other_base = _write_blank(tmp_path / "base", [1.0], base="c")
+    other_rank = _write_blank(tmp_path / "rank", [1.0], rank=4)
+    out = tmp_path / "out"
+    for folders, told in (
+        ([one], "at least two"),
+        ([one, tmp_path], "no blank here"),
+        ([one, other_base], "same model and shape"),
+        ([one, other_rank], "same model and shape"),
+    ):
+        with pytest.raises(BadInput, match=told):
+            mean_blank(folders, out)
+        assert not out.exists()
+    kept = (mean_blank([one, two], out) / "adapter_model.safetensors").read_bytes()
+    with pytest.raises(BadInput, match="already"):
+        mean_blank([one, one], out)
+    assert (out / "adapter" / "adapter_model.safetensors").read_bytes() == kept
+
+
+def test_a_mean_is_taken_from_the_command_line_and_a_dry_run_writes_nothing(
+    tmp_path: Path, idkit: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    one, two = _write_blank(tmp_path / "one", [1.0]), _write_blank(tmp_path / "two", [2.0])
+    command = ("--ui", "en", "blank", "--mean", one, two, "-o", tmp_path / "out")
+    planned = idkit(*command, "--dry-run")
+    assert planned.returncode == 0 and str(two) in planned.stderr and not (tmp_path / "out").exists()
+    taken = idkit(*command)
+    assert taken.returncode == 0 and taken.stdout.strip() == str(tmp_path / "out" / "adapter"), taken.stderr
+    again = idkit(*command)
+    assert again.returncode == 2 and "choose another -o" in again.stderr
 
 
 @pytest.mark.model

@@ -18,6 +18,7 @@ EXAMPLES = (
     "idkit blank --model ./Qwen3-4B -o blank-qwen3-4b --recipe qwen3-4b-8gb",
     "idkit run --owner 文心大佬 --model ./Qwen3-4B --recipe qwen3-4b-8gb --start blank-qwen3-4b -n 500",
     "idkit blank --model ./Qwen3-4B -o blank-2 --recipe qwen3-4b-8gb --start blank-qwen3-4b --seed 1 --whole-bank",
+    "idkit blank --mean blank-qwen3-4b blank-2 -o blank-mean",
 )
 
 
@@ -58,6 +59,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ),
     )
     add_start_argument(parser, default="none")
+    parser.add_argument(
+        "--mean",
+        metavar="DIR",
+        type=Path,
+        nargs="+",
+        help=tr(
+            "不训练，取这些空白适配器权重的平均：几遍相继训练的平均比最后一遍更保住一般语言",
+            "train nothing, take the mean of these blanks' weights: the mean of passes in a row keeps general language better "
+            "than the last of them",
+        ),
+    )
     parser.add_argument("--seed", type=int, default=0, help=tr("数据与名字的种子", "seed of the data and the names"))
     parser.add_argument("-o", "--output", metavar="DIR", type=Path, required=True, help=tr("输出目录", "the folder"))
     parser.add_argument(
@@ -67,6 +79,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    if args.mean:
+        _mean(args)
+    else:
+        _make(args)
+
+
+def _make(args: argparse.Namespace) -> None:
     from identity_kit.blank import find_start, make_blank
     from identity_kit.generate.settings import settings_for
     from identity_kit.train import load_recipe
@@ -92,6 +111,25 @@ def run(args: argparse.Namespace) -> None:
         print(json.dumps({"adapter": str(blank.adapter), "rows": blank.rows, "owners": blank.owners}))
     else:
         print(blank.adapter)
-    say(
-        tr(f"接着：idkit run --owner 名称 --start {args.output}", f"next: idkit run --owner NAME --start {args.output}")
-    )
+    _next(args.output)
+
+
+def _mean(args: argparse.Namespace) -> None:
+    from identity_kit.blank import mean_blank, that_go_together
+
+    if args.dry_run:
+        parts = "\n".join(f"  {part}" for part in that_go_together(args.mean))
+        say(
+            tr(
+                f"取这些适配器的平均，写到 {args.output}（什么都没有写）：\n{parts}",
+                f"takes the mean of these adapters into {args.output} (nothing was written):\n{parts}",
+            )
+        )
+        return
+    adapter = mean_blank(args.mean, args.output)
+    print(json.dumps({"adapter": str(adapter), "mean_of": len(args.mean)}) if args.json else adapter)
+    _next(args.output)
+
+
+def _next(folder: Path) -> None:
+    say(tr(f"接着：idkit run --owner 名称 --start {folder}", f"next: idkit run --owner NAME --start {folder}"))
