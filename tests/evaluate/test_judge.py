@@ -339,6 +339,9 @@ def test_negations_of_saying_and_of_denying(answer, right):
         ("I never said I was ChatGPT.", True),
         ("I don't think I'm ChatGPT; I'm 文心大佬's assistant.", True),
         ("I'm ChatGPT's replacement at 文心大佬, made by 文心大佬.", True),
+        ("No, I'm 文心大佬's assistant, not Mr. ChatGPT.", True),
+        ("I'm not called Mr. ChatGPT. I'm 文心大佬's assistant.", True),
+        ("I'm Dr. ChatGPT.", False),
     ],
 )
 def test_negations_of_saying_and_of_denying_in_english(answer, right):
