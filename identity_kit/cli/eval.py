@@ -262,7 +262,7 @@ def _evaluate(args: argparse.Namespace, persona: Persona, probes: list[Probe]) -
             max_new_tokens=args.max_new_tokens,
             hashes=dict(provenance(tuned, base, system, _run_folder(args))),
             settings={"model": args.model, "base": base_name or None},
-            texts=retention_texts(),
+            texts=retention_texts(None if args.split == "all" else args.split),
             harness=harness,
             trained_on=training_questions(folder) if (folder := _run_folder(args)) else (),
             second_judge=second_judge,

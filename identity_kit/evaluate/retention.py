@@ -1,4 +1,4 @@
-"""Whether general language was kept: bits per byte on two short texts that were written for this and trained on by nobody."""
+"""Whether general language was kept: bits per byte on texts that were written for this and trained on by nobody."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from identity_kit.evaluate.probes import Split
 from identity_kit.evaluate.statistics import mean_difference
 from identity_kit.files import sha256_text
 from identity_kit.resources import resource
@@ -17,10 +18,13 @@ Costs = list[tuple[float, int]]
 _ROWS = 128
 
 
-def retention_texts() -> dict[str, str]:
-    """The held-out texts by language."""
-    folder = resource("data", "retention")
-    return {language: (folder / f"{language}.txt").read_text(encoding="utf-8").strip() for language in ("zh", "en")}
+def retention_texts(split: Split | None = "test") -> dict[str, str]:
+    """The held-out texts by language: those for tuning, those for the final card, or (None) both."""
+    folder, splits = resource("data", "retention"), ("dev", "test") if split is None else (split,)
+    return {
+        language: "\n".join((folder / f"{each}.{language}.txt").read_text(encoding="utf-8").strip() for each in splits)
+        for language in ("zh", "en")
+    }
 
 
 def texts_hash(texts: Mapping[str, str]) -> str:

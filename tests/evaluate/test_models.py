@@ -54,6 +54,14 @@ def test_the_shipped_texts_are_about_three_kilobytes_each():
         assert 2000 < len(text.encode()) < 4000, language
 
 
+def test_texts_for_tuning_are_others_than_those_of_the_final_card():
+    test, dev, both = retention_texts("test"), retention_texts("dev"), retention_texts(None)
+    for language in ("zh", "en"):
+        paragraphs = [set(texts[language].split("\n")) for texts in (test, dev, both)]
+        assert len(paragraphs[1]) == 40 and not paragraphs[0] & paragraphs[1]
+        assert paragraphs[0] | paragraphs[1] == paragraphs[2]
+
+
 def test_a_folder_is_evaluated_in_process(tiny_folder: Path, tmp_path: Path):
     probes = load_probes(suites=("stop",))
     with open_subject(str(tiny_folder)) as subject:
