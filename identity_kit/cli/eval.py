@@ -180,7 +180,8 @@ def run(args: argparse.Namespace) -> int:
         # Off a terminal rich would squeeze the table into 80 columns.
         console = Console() if os.isatty(1) else Console(width=160)
         console.print(table(card))
-        console.print(side_by_side_table(card))
+        if (beside := side_by_side_table(card)).row_count:
+            console.print(beside)
     for line in (counted(card), *card.notes):
         say(line)
     say(tr(f"报告：{_out(args) / 'report.md'}", f"report: {_out(args) / 'report.md'}"))
