@@ -219,6 +219,8 @@ def test_a_mean_is_taken_from_the_command_line_and_a_dry_run_writes_nothing(
     assert taken.returncode == 0 and taken.stdout.strip() == str(tmp_path / "out" / "adapter"), taken.stderr
     again = idkit(*command)
     assert again.returncode == 2 and "choose another -o" in again.stderr
+    begun = idkit(*command, "--start", one)
+    assert begun.returncode == 2 and "exclude each other" in begun.stderr
 
 
 @pytest.mark.model

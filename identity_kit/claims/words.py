@@ -148,6 +148,7 @@ AI_WORDS = re.compile(
     r"(?:人工智能|智能助手|助手|机器人|语言模型|模型|程序|软件|虚拟|智能客服|\bai\b|\bassistant\b|\bbot\b|\brobot\b|\bchatbot\b|\blanguage model\b|\bprogram\b|\bmachine\b|\bsoftware\b|\bvirtual\b|\bmodel\b|\bdigital\b|a\.i\.)",
     re.ASCII,  # so that a Latin word has its border next to a Chinese character too
 )
+# A dot behind a title ends none.
 SENTENCE = re.compile(r"[。！!?？\n]|(?<!\bmr)(?<!\bms)(?<!\bmrs)(?<!\bdr)(?<!\bprof)\.(?=\s|$)", re.IGNORECASE)
 CLAUSE = re.compile(r"[,，;；、]")
 PHRASE = re.compile(r"[,，;；]")

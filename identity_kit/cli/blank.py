@@ -117,6 +117,8 @@ def _make(args: argparse.Namespace) -> None:
 def _mean(args: argparse.Namespace) -> None:
     from identity_kit.blank import mean_blank, that_go_together
 
+    if args.start != "none":
+        raise BadInput(tr("--mean 与 --start 不能同时用", "--mean and --start exclude each other"))
     if args.dry_run:
         parts = "\n".join(f"  {part}" for part in that_go_together(args.mean))
         say(
