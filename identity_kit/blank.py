@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,12 +40,13 @@ ROWS = 6000  # of a blank's own data
 ROWS_FROM_START = 1100  # that a run takes which begins with one
 STAND_IN = make_persona(owner="归云阁")  # in no bank, and no part of another word: it can be taken out again
 ANSWERS = "base_answers.jsonl"
+WEIGHTS = "adapter_model.safetensors"
 # How often a row's owner has a Chinese name, by the row's language; how often its assistant has a name of its own.
 _CHINESE_OWNER = {"zh": 0.85, "en": 0.4}
 _OWN_NAME = 0.25
 # What of a recipe decides an adapter's shape and strength: with other values it is not one to begin with.
 _SHAPE = ("rank", "alpha", "rslora", "dora", "target_modules", "last_layers", "init")
-_OF_ALL = ("base", "base_sha256", "recipe")  # what blanks that are put together have in common
+_SHARED = ("base", "base_sha256", "recipe")  # what blanks that are put together have in common
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def make_blank(
                 "base": model,
                 "base_sha256": folder_fingerprint(base),
                 "data_sha256": sha256_file(data),
-                "start_sha256": sha256_file(start / "adapter_model.safetensors") if start else None,
+                "start_sha256": sha256_file(start / WEIGHTS) if start else None,
                 "rows": len(rows),
                 "owners": owners,
                 "recipe": recipe.model_dump(mode="json"),
@@ -135,9 +136,7 @@ def make_blank(
         )
         journal = out / "stand-in" / "journal.jsonl"
         share_answers([known, journal] if known else [journal], result.adapter / ANSWERS)
-        # By these an evaluation sees whether its probes were learnt from.
-        asked = {" ".join(text.split()) for text in training_questions(out)}
-        write_text(result.adapter / QUESTIONS, "".join(text + "\n" for text in sorted(asked)))
+        _list_questions(result.adapter, {" ".join(text.split()) for text in training_questions(out)})
     return Blank(result.adapter, len(rows), owners)
 
 
@@ -161,15 +160,15 @@ def mean_blank(folders: Sequence[Path], out: Path) -> Path:
 
     parts = that_go_together(folders)
     made = [read_json(part / "blank.json") for part in parts]
-    adapter, weights = out / "adapter", "adapter_model.safetensors"
+    adapter = out / "adapter"
     with folder_lock(out):
-        if (adapter / weights).is_file():
+        if _adapter_in(out):
             raise BadInput(
                 tr("这里已有适配器", "an adapter is here already"),
                 where=str(out),
                 fix=tr("换一个 -o", "choose another -o"),
             )
-        tensors = [load_file(part / weights) for part in parts]
+        tensors = [load_file(part / WEIGHTS) for part in parts]
         mean = {
             name: torch.stack([each[name].float() for each in tensors]).mean(0).to(first.dtype)
             for name, first in tensors[0].items()
@@ -178,19 +177,16 @@ def mean_blank(folders: Sequence[Path], out: Path) -> Path:
         write_json(
             adapter / "blank.json",
             {
-                "base": made[-1]["base"],
-                "base_sha256": made[-1]["base_sha256"],
+                **{key: made[-1][key] for key in _SHARED},
                 "mean_of": [
-                    {"sha256": sha256_file(part / weights)} | {key: its[key] for key in its if key not in _OF_ALL}
+                    {"sha256": sha256_file(part / WEIGHTS), **{key: its[key] for key in its if key not in _SHARED}}
                     for part, its in zip(parts, made, strict=True)
                 ],
-                "recipe": made[-1]["recipe"],
             },
         )
         share_answers([part / ANSWERS for part in parts if (part / ANSWERS).is_file()], adapter / ANSWERS)
-        asked = {line for part in parts for line in (part / QUESTIONS).read_text("utf-8").splitlines()}
-        write_text(adapter / QUESTIONS, "".join(text + "\n" for text in sorted(asked)))
-        with atomic_open(adapter / weights, "wb") as stream:  # last: without it the folder is no adapter
+        _list_questions(adapter, {q for part in parts for q in (part / QUESTIONS).read_text("utf-8").splitlines()})
+        with atomic_open(adapter / WEIGHTS, "wb") as stream:  # last: without it the folder is no adapter
             stream.write(save(mean, metadata={"format": "pt"}))
     return adapter
 
@@ -206,7 +202,7 @@ def that_go_together(folders: Sequence[Path]) -> list[Path]:
     parts = [_blank_in(folder) for folder in folders]
     first, *others = (read_json(part / "blank.json") for part in parts)
     for part, made in zip(parts[1:], others, strict=True):
-        if made["base_sha256"] != first["base_sha256"] or _shape(made) != _shape(first):
+        if made["base_sha256"] != first["base_sha256"] or _shape(made["recipe"]) != _shape(first["recipe"]):
             raise BadInput(
                 tr(
                     f"与 {parts[0]} 不是同一个模型、同一种形状的适配器",
@@ -218,18 +214,28 @@ def that_go_together(folders: Sequence[Path]) -> list[Path]:
 
 
 def _blank_in(folder: Path) -> Path:
-    for place in (folder / "adapter", folder):
-        if all((place / name).is_file() for name in ("adapter_model.safetensors", "blank.json", QUESTIONS)):
-            return place
-    raise BadInput(
-        tr("这里没有空白适配器", "no blank here"),
-        where=str(folder),
-        fix=tr("给 idkit blank 做出来的目录", "give a folder that idkit blank made"),
-    )
+    adapter = _adapter_in(folder)
+    if adapter is None or not all((adapter / name).is_file() for name in ("blank.json", QUESTIONS)):
+        raise BadInput(
+            tr("这里没有空白适配器", "no blank here"),
+            where=str(folder),
+            fix=tr("给 idkit blank 做出来的目录", "give a folder that idkit blank made"),
+        )
+    return adapter
 
 
-def _shape(made: dict[str, Any]) -> list[Any]:
-    return [made["recipe"][key] for key in _SHAPE]
+def _adapter_in(folder: Path) -> Path | None:
+    """The adapter of a run or blank, or the folder itself where it is one."""
+    return next((place for place in (folder / "adapter", folder) if (place / WEIGHTS).is_file()), None)
+
+
+def _shape(recipe: Mapping[str, Any]) -> list[Any]:
+    return [recipe[key] for key in _SHAPE]
+
+
+def _list_questions(adapter: Path, asked: Iterable[str]) -> None:
+    """Write down what was asked: by this an evaluation sees whether its probes were learnt from."""
+    write_text(adapter / QUESTIONS, "".join(text + "\n" for text in sorted(asked)))
 
 
 def _for_others(stand_in: Iterable[Conversation], seed: int) -> tuple[list[Conversation], int]:
@@ -258,17 +264,17 @@ def find_start(given: str, model: str, recipe: Recipe) -> Path | None:
         return None
     if given == "auto":
         return _shipped(model, recipe)
-    for folder in (Path(given) / "adapter", Path(given)):
-        if (folder / "adapter_model.safetensors").is_file():
-            return folder
-    raise BadInput(
-        tr("这里没有适配器", "no adapter here"),
-        where=given,
-        fix=tr(
-            "给 idkit blank 或 idkit run 的目录，或 --start none",
-            "give a folder of idkit blank or idkit run, or --start none",
-        ),
-    )
+    adapter = _adapter_in(Path(given))
+    if adapter is None:
+        raise BadInput(
+            tr("这里没有适配器", "no adapter here"),
+            where=given,
+            fix=tr(
+                "给 idkit blank 或 idkit run 的目录，或 --start none",
+                "give a folder of idkit blank or idkit run, or --start none",
+            ),
+        )
+    return adapter
 
 
 def known_answers(model: str, start: Path | None = None, *, hub: Hub = "hf") -> Path | None:
@@ -289,8 +295,8 @@ def _shipped(model: str, recipe: Recipe) -> Path | None:
     folder = _shipped_for(model)
     if folder is None:
         return None
-    own = {"recipe": recipe.model_dump(mode="json")}
-    return folder if recipe.is_lora and _shape(own) == _shape(read_json(folder / "blank.json")) else None
+    shape = _shape(read_json(folder / "blank.json")["recipe"])
+    return folder if recipe.is_lora and _shape(recipe.model_dump(mode="json")) == shape else None
 
 
 def _shipped_for(model: str) -> Path | None:

@@ -26,6 +26,7 @@ from identity_kit.ui import say, tr
 if TYPE_CHECKING:
     from identity_kit.check import Schedule
     from identity_kit.evaluate.card import Card
+    from identity_kit.evaluate.probes import Split
     from identity_kit.generate.settings import GenerateSettings
     from identity_kit.llm.endpoint import Endpoint
     from identity_kit.train.recipe import Recipe
@@ -45,6 +46,7 @@ class Job:
         rehearser: an endpoint that serves the untuned model; None serves it here.
         start: an adapter folder that training begins with; None begins at the model.
         suites: evaluation suites to ask; empty for all.
+        split: whose probes: "test", or "dev" where settings are being chosen.
         per_family: at most so many probes of a family and language; None for all.
     """
 
@@ -57,6 +59,7 @@ class Job:
     hub: Hub = "hf"
     start: Path | None = None
     suites: tuple[str, ...] = ()
+    split: Split = "test"
     per_family: int | None = None
 
 
@@ -325,5 +328,5 @@ def _evaluate(job: Job, base: Path, out: Path) -> Card:
     from identity_kit.evaluate.probes import thin
 
     conditions = [folder_condition(BASE, base), folder_condition(TUNED, out / "merged")]
-    probes = thin(load_probes(split="test", suites=job.suites or CORE_SUITES), job.per_family)
+    probes = thin(load_probes(split=job.split, suites=job.suites or CORE_SUITES), job.per_family)
     return evaluate(conditions, job.persona, probes=probes, out=out / "report", trained_on=training_questions(out))
