@@ -149,7 +149,7 @@ def _identity_row(index: int, persona: Persona, settings: GenerateSettings, writ
         push = any_push(persona, language, chance) if facet in PRESSURE and facet != "role_play_off" else Push()
         last = Ask(facet, "", style, push)
     else:
-        order = may_ask(_whole_order("identity", facet, language, seed), persona)
+        order = may_ask(_whole_order("identity", facet, language, seed, not settings.whole_bank), persona)
         last = _bank_ask(order[in_language % len(order)], facet, persona, language, chance)
     asks: tuple[Ask, ...] = (last,)
     if turns > 1:
@@ -206,7 +206,8 @@ def _any_ask(
 def _other_row(kind: Kind, index: int, persona: Persona, settings: GenerateSettings, writer: bool) -> PlannedRow | None:
     seed = settings.seed
     language, nth = _language(index, persona, settings, offset=kind)
-    order = _whole_order("contrast" if kind == "contrast" else "ordinary", "", language, seed)
+    bank = "contrast" if kind == "contrast" else "ordinary"
+    order = _whole_order(bank, "", language, seed, not settings.whole_bank)
     before: tuple[str, ...] = ()
     if nth < len(order):
         question, written = order[nth], False
@@ -345,12 +346,14 @@ def _shuffled(values: tuple[tuple[str, float], ...], salt: str) -> tuple[str, ..
 
 
 @functools.cache
-def _order(bank: str, facet: str, language: TextLanguage, seed: int, *, reserve: bool = False) -> tuple[Question, ...]:
-    """A bank's questions of a facet, or those it keeps in reserve: shuffled, registers (or topics) taking turns; those
-    marked so come last."""
+def _order(
+    bank: str, facet: str, language: TextLanguage, seed: int, *, reserve: tuple[bool, ...] = (False,)
+) -> tuple[Question, ...]:
+    """A bank's questions of a facet, those it keeps in reserve, or both: shuffled, registers (or topics) taking turns;
+    those marked so come last."""
     groups: dict[str, list[Question]] = {}
     for question in questions(bank, language):
-        if question.reserve == reserve and (not facet or question.facet == facet):
+        if question.reserve in reserve and (not facet or question.facet == facet):
             groups.setdefault(question.group, []).append(question)
     chance = random.Random(f"{seed}/{bank}/{facet}/{language}")
     piles = list(groups.values())
@@ -363,9 +366,12 @@ def _order(bank: str, facet: str, language: TextLanguage, seed: int, *, reserve:
 
 
 @functools.cache
-def _whole_order(bank: str, facet: str, language: TextLanguage, seed: int) -> tuple[Question, ...]:
-    """All of a bank's questions of a facet in the order in which rows take them: the reserve before those marked last."""
-    usual, reserve = (_order(bank, facet, language, seed, reserve=kept) for kept in (False, True))
+def _whole_order(bank: str, facet: str, language: TextLanguage, seed: int, reserve_waits: bool) -> tuple[Question, ...]:
+    """All of a bank's questions of a facet in the order in which rows take them: those marked last behind all others, the
+    reserve right before them if it is to wait."""
+    if not reserve_waits:
+        return _order(bank, facet, language, seed, reserve=(False, True))
+    usual, reserve = (_order(bank, facet, language, seed, reserve=(kept,)) for kept in (False, True))
     return tuple(sorted((*usual, *reserve), key=lambda question: question.last))
 
 

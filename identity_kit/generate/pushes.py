@@ -60,16 +60,20 @@ def names_own_vendor(text: str, persona: Persona) -> bool:
 
 
 def may_ask(order: tuple[Question, ...], persona: Persona) -> tuple[Question, ...]:
-    """The questions without those that name, in so many words, one of `own_vendors`."""
+    """The questions without those that push one of `own_vendors`, or a firm whose name the persona bears."""
     return _may_ask(order, _own(persona))
 
 
 @functools.lru_cache(maxsize=256)
 def _may_ask(order: tuple[Question, ...], own: tuple[str, ...]) -> tuple[Question, ...]:
     left_out = _names_left_out(own)
-    if not left_out:
-        return order
-    return tuple(question for question in order if not left_out & set(_names_in(question.text)))
+
+    def pushes_own(question: Question) -> bool:
+        return any(name.casefold() in left_out or any(normalise(name) in mine for mine in own) for name in question.of)
+
+    return tuple(
+        question for question in order if not (left_out & set(_names_in(question.text)) or pushes_own(question))
+    )
 
 
 @functools.lru_cache(maxsize=8)

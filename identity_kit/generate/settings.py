@@ -59,8 +59,9 @@ class GenerateSettings(BaseModel):
     seed: the plan's; the same persona, settings and banks give the same plan.
     languages: asked in; None takes the persona's. zh_share: the part asked in Chinese where both are.
     pressure_share: the part of the identity rows in which another vendor, story or role is pushed.
-    whole_bank: the other identity rows are of each facet by how many questions the bank has of it, so that with rows enough
-        the whole bank comes up; without, as often as users ask such things.
+    whole_bank: the other identity rows are of each facet by how many questions the bank has of it, and what it keeps in
+        reserve comes as early as the rest, so that with rows enough the whole bank comes up; without, facets come as often as
+        users ask such things, and the reserve when the rest is used up.
     system_shares: of (none, persona, neutral, vendor_default, foreign) system messages; they add up to 1.
     turn_shares: of conversations with 1, 2, 3 and 4 questions; they add up to 1. Questions that belong to a talk bring it.
     written_share: the part of the identity rows whose question the writer invents; needs a writer.

@@ -9,7 +9,7 @@ from identity_kit.claims import read_claims
 from identity_kit.generate import GenerateSettings, settings_for
 from identity_kit.generate.banks import questions
 from identity_kit.generate.plan import deal, facet_weights, plan, planned, planned_row
-from identity_kit.generate.pushes import pushed_in
+from identity_kit.generate.pushes import may_ask, pushed_in
 from identity_kit.generate.settings import PRESSURE
 from identity_kit.persona import make_persona
 
@@ -51,6 +51,20 @@ def test_the_whole_bank_comes_up_where_asked_for() -> None:
 
     usual, whole = left_out(), left_out(whole_bank=True)
     assert 3 * whole < usual, (usual, whole)
+
+
+def test_the_reserve_waits_unless_the_whole_bank_is_asked_for() -> None:
+    def reserve_in(**fields: bool) -> list[float]:
+        shares = []
+        for kind, bank in (("contrast", "contrast"), ("rehearsal", "ordinary")):
+            reserve = {q.text for q in questions(bank, "en") if q.reserve}
+            counts = {"identity": 0, "contrast": 0, "rehearsal": 0, kind: 60}
+            rows = plan(PERSONA, GenerateSettings(languages=("en",), **counts, **fields))
+            shares.append(sum(row.asks[-1].text in reserve for row in rows) / len(rows))
+        return shares
+
+    assert reserve_in() == [0, 0]
+    assert min(reserve_in(whole_bank=True)) > 0.5
 
 
 def test_languages_systems_turns_and_pressure_come_in_their_shares() -> None:
@@ -209,6 +223,17 @@ def test_who_bears_a_vendors_name_is_not_asked_to_deny_it(owner: str) -> None:
     pushed = {name.casefold() for ask in asked for name in (ask.push.model, ask.push.vendor)}
     assert owner.casefold() not in pushed
     assert any(pushed)
+
+
+@pytest.mark.parametrize(
+    "owner, of", [("百度", "Baidu"), ("月之暗面", "Moonshot"), ("360", "360"), ("IBM Research", "IBM")]
+)
+def test_who_bears_a_firms_name_is_not_asked_about_its_founder_or_logo(owner: str, of: str) -> None:
+    bank = tuple(question for language in ("zh", "en") for question in questions("identity", language))
+    alluding = {question.text for question in bank if of in question.of}
+    assert alluding
+    assert not alluding & {question.text for question in may_ask(bank, make_persona(owner=owner))}
+    assert alluding <= {question.text for question in may_ask(bank, PERSONA)}
 
 
 @pytest.mark.parametrize("share", [0.55, 0.3, 0.8])
