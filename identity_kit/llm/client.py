@@ -14,7 +14,7 @@ import orjson
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from tenacity.wait import wait_base, wait_random_exponential
 
-from identity_kit.errors import Stopped
+from identity_kit.errors import IdkitError, Stopped
 from identity_kit.llm.cost import Meter, estimate_tokens
 from identity_kit.llm.endpoint import Endpoint
 from identity_kit.llm.errors import ProviderError, explain
@@ -28,6 +28,8 @@ Messages = Sequence[Mapping[str, str]]
 FIRST_CONTACT = 12.0
 # Tries at one request whose answers are no answers, while others succeed.
 _MALFORMED = 4
+# Seconds for which requests that are under way are waited for when another one has failed for good: they are paid for.
+_LANDING = 20.0
 
 
 class Declined(Exception):
@@ -67,6 +69,7 @@ class Client:
         self.status_429 = 0
         self._changed = asyncio.Event()
         self._under_way: dict[str, asyncio.Event] = {}
+        self._flights: set[asyncio.Task[Answer | ProviderError]] = set()
         self._broken: Exception | None = None
         self._downgrade = endpoint.structured
         # Tokens that the endpoint's template adds to a prompt, such as a default system message; grows with what is seen.
@@ -79,6 +82,11 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._flights and isinstance(error, IdkitError):
+            await asyncio.wait(self._flights, timeout=_LANDING)
+        for flight in self._flights:
+            flight.cancel()
+        await asyncio.gather(*self._flights, return_exceptions=True)
         await self.wire.__aexit__(kind, error, trace)
 
     async def ask(
@@ -163,9 +171,32 @@ class Client:
         self, key: str, body: Mapping[str, Any], guess: int, prompt_bytes: int, max_tokens: int, rank: int
     ) -> Answer:
         reserved = await self._reserve(prompt_bytes + self._hidden, max_tokens)
-        spent_in = spent_out = 0
         try:
             await self.limiter.acquire(guess + max_tokens // 2, rank=rank)
+        except BaseException:
+            self._settle(reserved, 0, 0)
+            raise
+        # What was sent is paid for: it goes on to the journal even where nobody waits for it any more.
+        flight = asyncio.ensure_future(self._flight(key, body, guess, prompt_bytes, max_tokens, reserved))
+        self._flights.add(flight)
+        flight.add_done_callback(self._flights.discard)
+        landed = await asyncio.shield(flight)
+        if isinstance(landed, ProviderError):
+            raise landed
+        return landed
+
+    async def _flight(
+        self,
+        key: str,
+        body: Mapping[str, Any],
+        guess: int,
+        prompt_bytes: int,
+        max_tokens: int,
+        reserved: float,
+    ) -> Answer | ProviderError:
+        """One request, from admission to the journal. An error is returned, since nobody may be there to catch it."""
+        spent_in = spent_out = 0
+        try:
             self.meter.requests += 1
             try:
                 completion, headers = await self.wire.chat(body)
@@ -176,8 +207,8 @@ class Client:
                     # It may have been answered, and billed, without our seeing it.
                     spent_in = guess
                 if error.kind == "unsupported" and self._step_down(body):
-                    raise ProviderError("server", error.words, status=error.status, retry_after=0.0) from None
-                raise
+                    return ProviderError("server", error.words, status=error.status, retry_after=0.0)
+                return error
             except BaseException:
                 self.limiter.release()
                 raise
@@ -187,11 +218,16 @@ class Client:
             self.limiter.succeeded(headers, spent_in + spent_out - guess - max_tokens // 2)
             self.successes += 1
         finally:
-            cost = self.meter.settle(self.endpoint, reserved, spent_in, spent_out)
-            self._changed.set()
+            cost = self._settle(reserved, spent_in, spent_out)
         await self.journal.append(key, self.record(completion, self.endpoint.model, spent_in, spent_out, cost))
         self.meter.answered += 1
         return Answer(completion.text, completion.finish, completion.model, False)
+
+    def _settle(self, reserved: float, spent_in: int, spent_out: int) -> float:
+        """Put in place of money set aside what was spent; USD."""
+        cost = self.meter.settle(self.endpoint, reserved, spent_in, spent_out)
+        self._changed.set()
+        return cost
 
     @staticmethod
     def record(completion: Completion, model: str, tokens_in: int, tokens_out: int, cost: float) -> dict[str, Any]:

@@ -4,7 +4,8 @@ In a test: `with Loopback(faults=["429", "ok"]) as server: server.url`. For benc
 `python tests/llm/loopback.py --latency 0.2 --rpm 600 --log served.txt`, which prints the address.
 
 `faults` is a cycle or a function from the request's number to a fault's name; "ok" serves a sensible answer, made from
-the prompt and the request's hash, so that every request has one answer of its own, the same each time.
+the prompt and the request's hash, so that every request has one answer of its own, the same each time; "late:0.5" does so
+after half a second.
 """
 
 from __future__ import annotations
@@ -197,7 +198,7 @@ class _Connection(asyncio.Protocol):
         else:
             fault = server.fault(number)
             answer = lambda: self.answer(fault, body)  # noqa: E731
-            latency = server.latency
+            latency = float(fault.partition(":")[2]) if fault.startswith("late:") else server.latency
         asyncio.get_running_loop().call_later(latency, self.finish, answer)
 
     def batch(self, method: str, path: str, body: bytes) -> None:

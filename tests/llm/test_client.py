@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,34 @@ def test_a_final_refusal_stops_at_once_with_the_providers_words(fault, kind, wor
             ask(server, tmp_path, ["一"])
         assert words in str(error.value)
         assert len(server.seen) == 1
+
+
+def test_what_was_sent_before_another_request_is_refused_for_good_is_kept(tmp_path: Path) -> None:
+    def fault(number: int) -> str:
+        return "402:Insufficient Balance" if "坏" in server.seen[number].body["messages"][0]["content"] else "late:0.5"
+
+    with Loopback(faults=fault) as server:
+        began, meter = time.monotonic(), Meter()
+        with pytest.raises(Stopped, match="Insufficient Balance"):
+            ask(server, tmp_path, ["好一", "好二", "坏"], concurrency=3, meter=meter)
+        assert 0.4 < time.monotonic() - began < 10
+        assert len(journal_lines(tmp_path)) == meter.answered == 2 and meter.reserved == 0
+        assert [answer.replayed for answer in ask(server, tmp_path, ["好一", "好二"])] == [True, True]
+        assert len(server.seen) == 3
+
+
+def test_what_was_sent_is_not_waited_for_without_end(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(client_module, "_LANDING", 0.3)
+
+    def fault(number: int) -> str:
+        return "402:none left" if "坏" in server.seen[number].body["messages"][0]["content"] else "late:30"
+
+    with Loopback(faults=fault) as server:
+        began, meter = time.monotonic(), Meter()
+        with pytest.raises(Stopped):
+            ask(server, tmp_path, ["好", "坏"], concurrency=2, timeout=60.0, meter=meter)
+        assert time.monotonic() - began < 10 and meter.reserved == 0
+    assert not journal_lines(tmp_path)
 
 
 def test_an_endpoint_that_is_not_there_is_given_up_soon(tmp_path: Path, monkeypatch) -> None:
