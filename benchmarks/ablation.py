@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--start", default="auto", help="a blank's folder, auto or none")
     parser.add_argument("--mix", default="640/313/147", help="identity/contrast/rehearsal rows")
+    parser.add_argument("--whole-bank", action="store_true", help="questions in reserve as early as the others")
     parser.add_argument("--seed", type=int, default=0, help="of the data")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of the recipe; repeatable")
     parser.add_argument("-o", "--output", type=Path, required=True, help="a folder, with one run for each owner")
@@ -41,7 +42,7 @@ def main() -> None:
         job = Job(
             persona=make_persona(owner=owner),
             model=args.model,
-            settings=settings_for(sum(rows.values()), seed=args.seed).model_copy(update=rows),
+            settings=settings_for(sum(rows.values()), seed=args.seed, whole_bank=args.whole_bank).model_copy(update=rows),
             recipe=recipe,
             start=find_start(args.start, args.model, recipe),
             split="dev",
