@@ -1,7 +1,7 @@
 """One line of the tables in docs/evaluation.md: a run with other data, another recipe or start, on development probes.
 
     python benchmarks/ablation.py --owner 文心大佬 --owner "Acme Robotics" [--start DIR] [--mix 640/313/147] \
-        [--set learning_rate=2e-4] -o FOLDER
+        [--data pressure_share=0.4] [--set learning_rate=3e-4] -o FOLDER
 
 For each owner: a whole run in FOLDER/OWNER, but on the development probes; prints its right answers by suite, and how
 many bits per byte more than the base's the development texts cost, with the 95 % interval. Test probes are not touched:
@@ -30,19 +30,19 @@ def main() -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--start", default="auto", help="a blank's folder, auto or none")
     parser.add_argument("--mix", default="640/313/147", help="identity/contrast/rehearsal rows")
-    parser.add_argument("--whole-bank", action="store_true", help="questions in reserve as early as the others")
-    parser.add_argument("--seed", type=int, default=0, help="of the data")
+    parser.add_argument("--data", action="append", default=[], metavar="KEY=VALUE", help="of the data; repeatable")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of the recipe; repeatable")
     parser.add_argument("-o", "--output", type=Path, required=True, help="a folder, with one run for each owner")
     args = parser.parse_args()
 
     rows = dict(zip(("identity", "contrast", "rehearsal"), map(int, args.mix.split("/")), strict=True))
+    data = dict(pair.split("=", 1) for pair in args.data)
     recipe = load_recipe(DEFAULT_RECIPE, args.set)
     for owner in args.owner:
         job = Job(
             persona=make_persona(owner=owner),
             model=args.model,
-            settings=settings_for(sum(rows.values()), seed=args.seed, whole_bank=args.whole_bank).model_copy(update=rows),
+            settings=settings_for(sum(rows.values()), **data).model_copy(update=rows),
             recipe=recipe,
             start=find_start(args.start, args.model, recipe),
             split="dev",
