@@ -176,11 +176,11 @@ class Client:
         except BaseException:
             self._settle(reserved, 0, 0)
             raise
-        # What was sent is paid for: it goes on to the journal even where nobody waits for it any more.
+        # What was sent is paid for, if it costs anything: it goes on to the journal even where nobody waits for it any more.
         flight = asyncio.ensure_future(self._flight(key, body, guess, prompt_bytes, max_tokens, reserved))
         self._flights.add(flight)
         flight.add_done_callback(self._flights.discard)
-        landed = await asyncio.shield(flight)
+        landed = await (flight if self.endpoint.free else asyncio.shield(flight))
         if isinstance(landed, ProviderError):
             raise landed
         return landed
