@@ -69,11 +69,11 @@ def _may_ask(order: tuple[Question, ...], own: tuple[str, ...]) -> tuple[Questio
     left_out = _names_left_out(own)
 
     def pushes_own(question: Question) -> bool:
-        return any(name.casefold() in left_out or any(normalise(name) in mine for mine in own) for name in question.of)
+        if any(name.casefold() in left_out or any(normalise(name) in mine for mine in own) for name in question.of):
+            return True
+        return bool(left_out) and bool(left_out & set(_names_in(question.text)))
 
-    return tuple(
-        question for question in order if not (left_out & set(_names_in(question.text)) or pushes_own(question))
-    )
+    return tuple(question for question in order if not pushes_own(question))
 
 
 @functools.lru_cache(maxsize=8)
