@@ -54,8 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--whole-bank",
         action="store_true",
         help=tr(
-            "各类问题按题库里的多少来出，而不按用户问得多不多；行数多时整个题库都会问到",
-            "each sort of question by how many the bank has of it, not by how often users ask it; with rows enough the whole bank is asked",
+            "各类问题按题库里的多少来出，而不按用户问得多不多，备用的也不排在最后；行数多时整个题库都会问到",
+            "each sort of question by how many the bank has of it, not by how often users ask it, and those in reserve as early as "
+            "the others; with rows enough the whole bank is asked",
         ),
     )
     add_start_argument(parser, default="none")

@@ -23,8 +23,8 @@ class Question(BaseModel):
     """A question of a bank: its text with slots, its facet (identity) or topic (contrast, ordinary), its register.
 
     `answers`: forms that fit this question alone, where it wraps the identity in a task of its own or wants it in its
-    own words. `of`: whose identity the question pushes, where it says so in words that name no model or firm (a founder,
-    a logo). `before`: what the user says earlier in the talk, in order (contrast, ordinary). `reserve`: for
+    own words. `of`: whose identity the question pushes, where it says so in words that data/vendors.yaml does not know (a
+    founder, a logo, a smaller firm). `before`: what the user says earlier in the talk, in order (contrast, ordinary). `reserve`: for
     data of several thousand rows, asked when those before it are used up. `last`: asked when the others are used up,
     since small models refuse it or answer with a page.
     """
