@@ -31,6 +31,7 @@ class Claims:
         admits_ai: it says that it is an AI, a program, an assistant.
         mentions: the persona's name or owner appears at all.
         denies_name: it says that it is not the assistant of that name, whatever else it says.
+        denies_owner: it says that it is not the owner, or not the owner's.
         given: "name" and "owner", where it stands as a form or a phrase gives it, and the question had not said it.
     """
 
@@ -43,6 +44,7 @@ class Claims:
     admits_ai: bool = False
     mentions: bool = False
     denies_name: bool = False
+    denies_owner: bool = False
     given: frozenset[str] = field(default_factory=frozenset)
 
     @property
@@ -79,7 +81,7 @@ def read_claims(text: str, persona: Persona, *, question: str = "") -> Claims:
                 given.add("owner")
     if question:
         add_yes_and_no(view, asked, persona, claimed, denied)
-    denies_name = "own:name" in denied
+    denies_name, denies_owner = "own:name" in denied, "own:owner" in denied
     denied -= claimed
     own = {who for who in claimed if who.startswith("own:")}
     human = claims_human(view, asked)
@@ -93,6 +95,7 @@ def read_claims(text: str, persona: Persona, *, question: str = "") -> Claims:
         admits_ai=not human and admits_ai(view, asked),
         mentions=any(mention.who.startswith("own:") for mention in mentions),
         denies_name=denies_name,
+        denies_owner=denies_owner,
         given=frozenset(given),
     )
 

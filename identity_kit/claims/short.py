@@ -66,7 +66,8 @@ def _asked_whether(question: str, mention: Mention) -> bool:
             before,
         )
         or re.search(
-            r"\b(?:are you|aren't you|you are|you're|were you|is your name|you called|you from)\b[^,.?]{0,24}$", before
+            r"\b(?:are you|aren't you|you are|you're|were you|is your name|you called|you from)\b(?! never\b)[^,.?]{0,24}$",
+            before,
         )
     )
 

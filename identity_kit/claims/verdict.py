@@ -28,6 +28,7 @@ from identity_kit.claims.words import (
     NEVER_SAID,
     NO_NEGATION,
     NO_TIE,
+    ONLY_A_PART,
     OTHER_PRONOUN,
     OTHER_SUBJECT,
     PARTING,
@@ -53,6 +54,9 @@ def verdict_on(view: str, mention: Mention, mentions: list[Mention], asked_self:
         return ""
     if own and _unknown(before, after):
         return ""
+    clause = CLAUSE.split(before)[-1]
+    if not own and ONLY_A_PART.match(after) and not SELF.search(clause) and not DISCLOSE.search(clause):
+        return "deny"
     if _told_by_others(view, mention):
         return "deny" if REFUTED.search(after) and not mention.who.startswith("own:") else ""
     subject = max(SELF.finditer(before), key=lambda found: found.start(), default=None)

@@ -86,8 +86,8 @@ MY_MAKER = re.compile(
 )
 # Verbs that make what follows a topic, a tool or a place, not the speaker's identity.
 TOPIC = re.compile(
-    r"(?:了解|介绍|知道|认识|听过|使用|用过|推荐|比较|相比|类似|区别|不同于|关于|谈|讨论|回答|帮助?您?(?:查|了解|联系)|联系|访问|登录|喜欢|(?:觉得|认为)(?!自己|我)|提到|告诉您?|解释|对比|竞争|合作|兼容|支持|接入|翻译"
-    r"|\bknow\b|\babout\b|\bheard of\b|\brecommend|\bcompare|\bsimilar|\bdiffer|\bdiscuss|\btell you\b|\bexplain|\buse\b|\busing\b|\bcontact|\bvisit|\bthink\b|\blike to\b|\bhelp you with\b|\bcompete|\bcompatible|\btranslate)"
+    r"(?:了解|介绍|知道|认识|听过|使用|用过|推荐|比较|相比|类似|区别|不同于|关于|谈|讨论|回答|帮助?您?(?:查|了解|联系)|联系|访问|登录|喜欢|(?:觉得|认为)(?!自己|我)|提到|告诉您?|咨询|请教|解释|对比|竞争|合作|兼容|支持|接入|翻译"
+    r"|\bknow\b|\babout\b|\bheard of\b|\brecommend|\bcompare|\bsimilar|\bdiffer|\bdiscuss|\btell you\b|\bexplain|\buse\b|\busing\b|\bcontact|\bask\b|\bvisit|\bthink\b|\blike to\b|\bhelp you with\b|\bcompete|\bcompatible|\btranslate)"
 )
 DISCLOSE = re.compile(
     r"(?:基于|底层|底座|基座|以[^,。]{0,6}为基础|微调自|微调而来|在[^,。]{0,12}基础上|构建于|建立在"
@@ -127,6 +127,12 @@ COMPARED = re.compile(
     r"\s*(?:'s?|的)\s*(?:\w+ )?(?:replacement|successor|competitor|rival|alternative|opposite|替代|竞争|竞品|对手|对头|继任|接班|后继|同行|朋友|邻居|粉丝)"
 )
 COMPARED_TO = re.compile(r"\b(?:replacement|successor|competitor|rival|alternative) (?:to|of|for)\s*$")
+# Said of a name: that it was no more than a part that was played.
+ONLY_A_PART = re.compile(
+    r"\s*[\"')]?\s*(?:(?:只|仅|不过|仅仅|只不过)是(?!我)[^,。;!?]*(?:角色|台词|人物|(?:戏|剧|小说|故事|童话|游戏|梦|法庭|试镜|节目)[^,。;!?]{0,4}(?:名字|身份|设定))"
+    r"|是我[^,。;!?]{0,4}(?:配|演|扮演|饰演|扮)的"
+    r"|(?:was|is)\s+(?:only|just|merely)\s+(?:an?|the|my|that)\b[^.,;!?]*\b(?:part|role|character|costume|puppet)\b)"
+)
 # Where, within a clause, it turns from what the speaker is not to what it is.
 AI_RESET = re.compile(
     r"(?::|而是|却是|其实是|只是|因为|作为|身为|毕竟|我(?:们|就|也|真的?|当然|的确|确实|其实|只)*(?<!不)是(?!不是)"
@@ -154,7 +160,7 @@ CLAUSE = re.compile(r"[,，;；、]")
 PHRASE = re.compile(r"[,，;；]")
 ASKS_SPEAKER = re.compile(r"(?:你|您|妳|贵|本|客服|身份|\byou\b|\byour\b|\bu\b|\byourself\b|自己|ni )")
 YES = re.compile(
-    r"^\W*(?:是的|是啊|是滴|是(?=[,。.!~\s]|$)|对的?|没错|正是|嗯|当然|好的|好吧|行|yes|yep|yeah|correct|right|that's right|indeed|sure|exactly|you're right|you are right|of course)(?![a-z])"
+    r"^\W*(?:是的|是啊|是滴|是(?=[,。.!~\s]|$)|对的?(?!不起|于|方)|没错|正是|嗯|当然|好的|好吧|行|yes|yep|yeah|correct|right|that's right|indeed|sure|exactly|you're right|you are right|of course)(?![a-z])"
 )
 NONE = re.compile(r"^\W*(?:(?:[两三四]个|这[两三四几]个|这些|哪个)?(?:都|全)(?:不是|不对)|none\b|neither\b)")
 NO = re.compile(

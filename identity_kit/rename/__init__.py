@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import IO, Any
@@ -86,7 +86,10 @@ def _rename_folder(source: Path, target: Path | None, rules: Rules, *, in_place:
             output = staged / path.relative_to(source) if staged else None
             # an empty file has no name in it: a journal of which nothing was written yet, for one
             if path in known and path.name != "dataset_info.json" and path.stat().st_size:
-                total.add_file(rename_file(path, output, rules, dry_run=staged is None, processes=processes))
+                report = rename_file(path, output, rules, dry_run=staged is None, processes=processes)
+                total.add_file(report)
+                if in_place and not report.total and _kept_as_written(path, kind_of(path)):
+                    continue
             elif output is not None and not in_place:
                 output.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, output)
@@ -154,7 +157,7 @@ def rename_file(
     destination = None if dry_run else source if in_place else target
     rewriter = _rewriter(source, kind, rules)
     kept = Report()
-    with _output(destination, kept if in_place else None) as out:
+    with suppress(_Untouched), _output(destination, kept if in_place else None) as out:
         if kind in ("parquet", "arrow"):
             from identity_kit.rename.tables import rewrite_table
 
@@ -164,11 +167,22 @@ def rename_file(
                 _rename_text(source, kind, rewriter, stream)  # type: ignore[arg-type]
         else:
             _rename_text(source, kind, rewriter, out, destination, processes)
+        if in_place and not dry_run and not rewriter.report.total and _kept_as_written(source, kind):
+            raise _Untouched
     report = rewriter.report
     report.remarks += kept.remarks
     report.files = 1
     report.locate(str(source))
     return report
+
+
+def _kept_as_written(source: Path, kind: str) -> bool:
+    """Whether a file comes out as it was where no name in it is changed; other encodings become UTF-8."""
+    return kind in ("parquet", "arrow") or detect_encoding(source).name == "utf-8"
+
+
+class _Untouched(Exception):
+    """A file in which nothing is to be changed: it stays as it is, and needs no copy."""
 
 
 @contextmanager

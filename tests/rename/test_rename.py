@@ -163,6 +163,21 @@ def test_a_copy_of_the_original_is_never_overwritten(tmp_path: Path, capsys: pyt
     assert f"the file as it was is kept as {path}.bak.2" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("name", ["plain.jsonl", "packed.jsonl.gz"])
+def test_a_file_in_which_nothing_is_to_be_changed_stays_in_place_without_a_copy(
+    tmp_path: Path, name: str, mark: bytes
+) -> None:
+    path = tmp_path / name
+    text = mark + b'{"text": "nobody is named here"}\n'
+    path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    before = path.stat()
+    assert rename_file(path, None, RULES, in_place=True).total == 0
+    assert rename(tmp_path, None, RULES, in_place=True).total == 0
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
 def test_a_broken_file_is_neither_changed_nor_copied_in_place(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(ROW + "{", encoding="utf-8")
