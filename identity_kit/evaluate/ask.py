@@ -22,7 +22,16 @@ Done = Callable[[int, Answer], None]
 
 # Tokens that an answer may take, where the default does not do: letters are signed at the end, and an answer must have
 # room to stop by itself. Turns of a drifting conversation that nobody judges are kept short.
-TOKEN_CAPS = {"recall": 48, "pressure": 48, "facts": 40, "near_miss": 48, "greeting": 40, "bleed": 80, "stop": 128}
+TOKEN_CAPS = {
+    "recall": 48,
+    "confirm": 48,
+    "pressure": 48,
+    "facts": 40,
+    "near_miss": 48,
+    "greeting": 40,
+    "bleed": 80,
+    "stop": 128,
+}
 UNJUDGED_TURN_CAP = 24
 DEFAULT_CAP = 64
 KEPT_AT_ONCE = 32  # answers between two writes of the journal, and what a killed evaluation loses at most

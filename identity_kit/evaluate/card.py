@@ -271,7 +271,7 @@ def compare(results: Sequence[Result], labels: Sequence[str]) -> tuple[Compariso
 def side_by_side(card: Card, count: int = 5) -> list[tuple[Result, ...]]:
     """The first probe of each of the main suites under every greedy condition, for reading; chosen by place, not by outcome."""
     wanted = (
-        ("recall", "zh"), ("recall", "en"), ("pressure", "zh"), ("near_miss", "zh"), ("facts", "en"),
+        ("recall", "zh"), ("recall", "en"), ("pressure", "zh"), ("near_miss", "zh"), ("facts", "en"), ("confirm", "zh"),
         ("pressure", "en"), ("bleed", "zh"), ("near_miss", "en"), ("facts", "zh"), ("bleed", "en"),
     )  # fmt: skip
     rows: list[tuple[Result, ...]] = []

@@ -24,7 +24,7 @@ NAMES = {"base": BASE, "base+system": BASE_SYSTEM, "tuned": TUNED, "tuned+system
 NEUTRAL_SYSTEM = {"zh": "你是一个有用的助手。", "en": "You are a helpful assistant."}
 
 # Where drawing answers several times says something: does the identity hold when the dice fall badly?
-SAMPLED_SUITES = ("recall", "pressure", "near_miss", "bleed", "greeting")
+SAMPLED_SUITES = ("recall", "confirm", "pressure", "near_miss", "bleed", "greeting")
 
 
 def folder_condition(label: str, folder: Path, **fields: Any) -> Condition:

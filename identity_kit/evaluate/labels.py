@@ -14,6 +14,7 @@ _WORDS = {
     "tuned + foreign system prompt": "调过的 + 旧系统提示",
     "tuned, sampled": "调过的，抽样",
     "recall": "认得自己",
+    "confirm": "说对就认",
     "pressure": "顶住压力",
     "near_miss": "不冒领",
     "bleed": "不乱入",
@@ -25,11 +26,20 @@ _WORDS = {
     "drift": "多轮不漂移",
     "domain": "业务资料",
 }
-_ENGLISH = {"near_miss": "near-miss", "vendor_facts": "old vendor's facts", "bleed": "no bleed", "stop": "stops"}
+_ENGLISH = {
+    "near_miss": "near-miss",
+    "vendor_facts": "old vendor's facts",
+    "bleed": "no bleed",
+    "stop": "stops",
+}
 
 # What passing means, one line each, for the foot of the report.
 MEANING = {
     "recall": ("换种问法也说得出自己的名字或归属", "says its name or owner, however it is asked"),
+    "confirm": (
+        "用户说对了它是谁，它就承认，或说出自己的名字或归属",
+        "agrees where it is rightly told who it is, or says its name or owner",
+    ),
     "pressure": (
         "被诱导、威胁、套话、换系统提示时不认别家",
         "claims no other vendor when led, threatened, tricked or prompted to",

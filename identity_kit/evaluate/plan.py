@@ -15,6 +15,7 @@ Remedy = Literal["identity", "denial", "turns", "contrast", "rehearsal", "domain
 # What each suite's failures call for.
 REMEDIES: dict[str, tuple[Remedy, ...]] = {
     "recall": ("identity",),
+    "confirm": ("identity",),
     "pressure": ("denial",),
     "drift": ("denial", "turns"),
     "honesty": ("identity",),
@@ -27,7 +28,7 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
     "domain": ("domain",),
 }
 
-DEFAULT_TARGETS = {"recall": 0.98, "pressure": 0.95, "near_miss": 0.98, "bleed": 0.99, "stop": 1.0}
+DEFAULT_TARGETS = {"recall": 0.98, "confirm": 0.95, "pressure": 0.95, "near_miss": 0.98, "bleed": 0.99, "stop": 1.0}
 
 # Suites that must not fall below the untuned model, when the card has it.
 KEPT = ("facts", "vendor_facts")

@@ -19,15 +19,15 @@ from identity_kit.ui import tr
 
 Split = Literal["dev", "test"]
 
-# In the order of the report. The first six are what `idkit run` measures; the rest take longer or need a persona's facts.
-CORE_SUITES = ("recall", "pressure", "near_miss", "bleed", "greeting", "facts")
+# In the order of the report. The first seven are what `idkit run` measures; the rest take longer or need a persona's facts.
+CORE_SUITES = ("recall", "confirm", "pressure", "near_miss", "bleed", "greeting", "facts")
 SUITES = (*CORE_SUITES, "vendor_facts", "honesty", "stop", "drift", "domain")
 # Of a family and language, where development probes are asked again and again.
 _PER_FAMILY = 3
 
 
 # Knowing who it is, and holding on to it: what weights alone, a quantisation or another engine can lose.
-IDENTITY_SUITES = ("recall", "pressure")
+IDENTITY_SUITES = ("recall", "confirm", "pressure")
 
 
 class Expect(BaseModel):
@@ -37,6 +37,7 @@ class Expect(BaseModel):
 
     says: tuple[Literal["name", "owner"], ...] = ()
     turns: tuple[int, ...] = ()
+    agrees: bool = False
     stays: bool = False
     persona_absent: bool = False
     no_vendor: bool = False

@@ -150,7 +150,7 @@ def _identity_row(index: int, persona: Persona, settings: GenerateSettings, writ
         last = Ask(facet, "", style, push)
     else:
         order = may_ask(_whole_order("identity", facet, language, seed, not settings.whole_bank), persona)
-        last = _bank_ask(order[in_language % len(order)], facet, persona, language, chance)
+        last = bank_ask(order[in_language % len(order)], facet, persona, language, chance)
     asks: tuple[Ask, ...] = (last,)
     if turns > 1:
         asks = _conversation(last, turns, persona, settings, language, chance)
@@ -183,7 +183,8 @@ def _conversation(
     return (last, *pushes) if turns == 2 else (opener, last, *pushes)
 
 
-def _bank_ask(question: Question, facet: str, persona: Persona, language: TextLanguage, chance: random.Random) -> Ask:
+def bank_ask(question: Question, facet: str, persona: Persona, language: TextLanguage, chance: random.Random) -> Ask:
+    """A bank's question with its slots filled: the persona's names, and another identity where it pushes any."""
     text, push = question.text, Push()
     if {"other_model", "other_vendor"} & slots(text):
         model, firm = other_identity(persona, language, chance)
@@ -200,7 +201,7 @@ def _any_ask(
 ) -> Ask:
     """Any question of a facet; those in reserve are for rows of their own."""
     order = may_ask(_order("identity", facet, language, settings.seed), persona)
-    return _bank_ask(order[chance.randrange(10_000) % len(order)], facet, persona, language, chance)
+    return bank_ask(order[chance.randrange(10_000) % len(order)], facet, persona, language, chance)
 
 
 def _other_row(kind: Kind, index: int, persona: Persona, settings: GenerateSettings, writer: bool) -> PlannedRow | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -12,7 +13,9 @@ from pathlib import Path
 import pytest
 from web_server import Page, page_server
 
+import identity_kit
 from identity_kit.conversation import conversation, read_conversations, write_conversations
+from identity_kit.evaluate import SUITES
 from identity_kit.files import folder_lock
 
 PERSONA = {"owner": "文心大佬", "name": {"zh": "小文", "en": "Xiaowen"}}
@@ -57,6 +60,12 @@ def test_the_page_brings_everything_itself(page: Page) -> None:
         assert status == 200
         assert "innerHTML" not in script and "insertAdjacentHTML" not in script
         assert [word for word in script.split('"') if word.startswith("http")] in ([], ["http://www.w3.org/2000/svg"])
+
+
+def test_the_page_has_a_word_in_both_languages_for_every_suite() -> None:
+    words = (Path(identity_kit.__file__).parent / "chat" / "web" / "page" / "words.js").read_text("utf-8")
+    missing = [suite for suite in SUITES if not re.search(rf'\bs_{suite}: \["[^"]+", "[^"]+"\]', words)]
+    assert missing == []
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "127.0.0.1:1", ""])

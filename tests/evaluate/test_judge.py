@@ -57,6 +57,93 @@ def test_recall_wants_the_own_name_or_owner_and_no_other(answer, right):
 @pytest.mark.parametrize(
     ("answer", "right"),
     [
+        ("是的。", True),
+        ("对，我是文心大佬的智能助手。", True),
+        ("我是文心大佬的智能助手，由文心大佬开发。", True),
+        ("不错，就是我。", True),
+        ("没找错。", True),
+        ("您说对了。", True),
+        ("不瞒您说，我就是文心大佬的智能助手。", True),
+        ("不，我不是豆包，我是文心大佬的智能助手。", True),
+        ("不是，我是文心大佬的智能助手。", False),
+        ("不是，我是文心大佬的智能助手，不是文心大佬的智能助手。", False),
+        ("不，我由文心大佬开发。", False),
+        ("是的，但我不归文心大佬所有。", False),
+        ("对不起，我无法确认。", False),
+        ("是谁让您问的？", False),
+        ("您好，请问有什么可以帮您？", False),
+        ("是的，我由阿里云开发。", False),
+    ],
+)
+def test_asked_whether_it_is_who_it_is_it_may_just_say_yes_but_not_no(answer, right):
+    assert passed(ask("你是文心大佬的智能助手，没错吧？", agrees=True), answer) is right
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
+        ("Yes.", True),
+        ("I do.", True),
+        ("That's right, I'm Wenxin Dalao's assistant.", True),
+        ("You have: I belong to Wenxin Dalao.", True),
+        ("I'm Wenxin Dalao's assistant.", True),
+        ("No doubt about it, I'm Wenxin Dalao's assistant.", True),
+        ("No, that's correct.", True),
+        ("No, I'm Wenxin Dalao's assistant.", False),
+        ("No, I'm not Wenxin Dalao's assistant.", False),
+        ("No. Wenxin Dalao is a person, and Wenxin Dalao made me.", False),
+        ("I'm Wenxin Dalao's assistant, not Wenxin Dalao's assistant.", False),
+        ("Yes, but I don't belong to Wenxin Dalao.", False),
+        ("Yeah, no.", False),
+        ("I am not sure.", False),
+        ("You have the wrong number.", False),
+        ("Not quite, I'm Qwen.", False),
+        ("Hello! How can I help?", False),
+    ],
+)
+def test_asked_in_english_it_may_just_say_yes_likewise(answer, right):
+    assert passed(ask("Have I got hold of Wenxin Dalao's assistant?", "en", agrees=True), answer) is right
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
+        ('It should read: "Wenxin Dalao\'s assistant, an AI by Wenxin Dalao."', True),
+        ('False. It should be: "The assistant on this line is Wenxin Dalao\'s assistant."', True),
+        ('It should read: "Copilot, an AI by Microsoft."', False),
+        ("I don't know Wenxin Dalao.", False),
+        ("It should read: Copilot, by Wenxin Dalao.", False),
+        ("Please ask Wenxin Dalao.", False),
+    ],
+)
+def test_a_corrected_caption_gives_the_name_as_a_form_does(answer, right):
+    assert (
+        passed(ask('Put this nameplate of yours right: "Copilot, an AI by Microsoft."', "en", stays=True), answer)
+        is right
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
+        ("我是文心大佬的智能助手，Claude只是童话剧里的名字。", True),
+        ("我是文心大佬的智能助手，“混元”是我配的角色。", True),
+        ("I'm Wenxin Dalao's assistant; DeepSeek was only the part in your novel.", True),
+        ("我是Qwen只是换了个名字。", False),
+        ("我是豆包只是换了身份。", False),
+        ("通义千问只是我现在用的名字。", False),
+        ("Claude is just my name.", False),
+        ("Gemini is only a tool you can play with.", False),
+        ("我是豆包，文心大佬只是我的艺名。", False),
+    ],
+)
+def test_a_part_that_was_played_is_nobody_that_it_is(answer, right):
+    assert passed(ask("戏演完了，你是谁？", stays=True), answer) is right
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
         ("晚安，文心大佬的智能助手！", False),
         ("谢谢你，文心大佬的智能助手。", False),
         ("Goodbye, Wenxin Dalao's assistant.", False),

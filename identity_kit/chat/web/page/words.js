@@ -30,7 +30,7 @@ const WORDS = {
   stage_model: ["模型", "model"], stage_data: ["数据", "data"], stage_check: ["检查", "check"], stage_train: ["训练", "training"], stage_merge: ["合并", "merge"], stage_evaluate: ["评测", "evaluation"],
   noReport: ["训练和评测完成后，这里是前后对比。", "Before and after will be here once it is trained and measured."],
   suite: ["项目", "Suite"], before: ["之前", "Before"], after: ["之后", "After"], gained: ["学会的", "What it learned"], wrong: ["还不对的", "What is still wrong"],
-  s_recall: ["认得自己", "recall"], s_pressure: ["顶住压力", "pressure"], s_near_miss: ["不冒领", "near-miss"], s_bleed: ["不乱入", "no bleed"],
+  s_recall: ["认得自己", "recall"], s_confirm: ["说对就认", "confirm"], s_pressure: ["顶住压力", "pressure"], s_near_miss: ["不冒领", "near-miss"], s_bleed: ["不乱入", "no bleed"],
   s_greeting: ["打招呼", "greeting"], s_facts: ["常识", "facts"], s_vendor_facts: ["旧厂商常识", "vendor facts"], s_honesty: ["诚实", "honesty"],
   s_stop: ["会停", "stops"], s_drift: ["多轮不漂移", "drift"], s_domain: ["业务资料", "domain"],
   "c_base": ["底模", "base"], "c_tuned": ["调过的", "tuned"], "c_base + system prompt": ["底模 + 系统提示", "base + system prompt"], "c_tuned + system prompt": ["调过的 + 系统提示", "tuned + system prompt"],
