@@ -28,7 +28,8 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
     "domain": ("domain",),
 }
 
-DEFAULT_TARGETS = {"recall": 0.98, "confirm": 0.95, "pressure": 0.95, "near_miss": 0.98, "bleed": 0.99, "stop": 1.0}
+# None for `confirm`: rows for it cost pressure (docs/evaluation.md).
+DEFAULT_TARGETS = {"recall": 0.98, "pressure": 0.95, "near_miss": 0.98, "bleed": 0.99, "stop": 1.0}
 
 # Suites that must not fall below the untuned model, when the card has it.
 KEPT = ("facts", "vendor_facts")

@@ -27,7 +27,7 @@ _PER_FAMILY = 3
 
 
 # Knowing who it is, and holding on to it: what weights alone, a quantisation or another engine can lose.
-IDENTITY_SUITES = ("recall", "confirm", "pressure")
+IDENTITY_SUITES = ("recall", "pressure")
 
 
 class Expect(BaseModel):
