@@ -144,7 +144,9 @@ def train(
         adapter = out / "adapter"
         if team.leads:
             adapter = save_trained(adapted, tokenizer, recipe, out, weights=weights, first=first)
-        return _finish(loop, steps, adapter, out, start)
+        result = _finish(loop, steps, adapter, out, start)
+        team.part()
+        return result
 
 
 def preview(data: Path | Sequence[Conversation], model: Path, recipe: Recipe, *, measure: bool = True) -> Plan:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -72,7 +74,22 @@ class Team:
         if self.state is not None:
             self.state.wait_for_everyone()
 
+    def part(self) -> None:
+        """All is done together. A process that does not lead ends at once when the interpreter does.
+
+        It has nothing left to write; but a thread of the group, torn down with the interpreter, now and then aborts it,
+        and `torchrun` then stops the leader, which may still be writing.
+        """
+        if self.state is not None and not self.leads:
+            atexit.register(_end_at_once)
+
     @contextlib.contextmanager
     def wait(self) -> Iterator[None]:
         """For those that do not lead: nothing to hold."""
         yield
+
+
+def _end_at_once() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
