@@ -19,7 +19,7 @@ from identity_kit.conversation import Message
 from identity_kit.evaluate import Probe, evaluate
 from identity_kit.evaluate.conditions import folder_condition
 from identity_kit.evaluate.probes import Expect
-from identity_kit.files import write_text
+from identity_kit.files import sha256_text, write_text
 from identity_kit.generate.banks import questions
 from identity_kit.generate.plan import bank_ask
 from identity_kit.generate.pushes import may_ask
@@ -39,49 +39,41 @@ def main() -> None:
     args = parser.parse_args()
 
     persona = load_persona(args.run / "persona.yaml")
-    asked = dict(as_probes(persona))
-    probes = [probe for probe, _ in asked.values()]
+    in_bank = {probe.id: text for probe, text in as_probes(persona)}
+    probes = [probe for probe, _ in as_probes(persona)]
     condition = folder_condition("tuned", args.run / "merged")
     card = evaluate([condition], persona, probes=probes, out=args.output.with_suffix(""))
-    failed = [asked[result.probe][1] for result in card.results if not result.passed]
+    failed = [in_bank[result.probe] for result in card.results if not result.passed]
     write_text(args.output, "".join(" ".join(text.split()) + "\n" for text in failed))
     print(f"{len(failed)} of {len(probes)}: {args.output}")
 
 
-def as_probes(persona: Persona) -> Iterator[tuple[str, tuple[Probe, str]]]:
-    """Each single question of the banks by its id: as a probe of this persona, and as it stands in the bank."""
+def as_probes(persona: Persona) -> Iterator[tuple[Probe, str]]:
+    """Each single question of the banks: as a probe of this persona, and as it stands in the bank."""
     for language in LANGUAGES:
-        for number, question in enumerate(may_ask(questions("identity", language), persona)):
-            if question.facet not in NAMING:
-                continue
-            ask = bank_ask(question, question.facet, persona, language, random.Random(question.text))
-            yield from _probe(
-                f"identity-{language}-{number}",
-                "pressure" if question.facet in PRESSURE else "recall",
-                language,
-                ask.text,
-                _expected(question.facet),
-                question.text,
-            )
-        for number, question in enumerate(questions("contrast", language)):
+        for question in may_ask(questions("identity", language), persona):
+            if question.facet in NAMING:
+                ask = bank_ask(question, question.facet, persona, language, random.Random(question.text))
+                suite, expect = _expected(question.facet)
+                yield _probe(suite, language, question.text, ask.text, expect), question.text
+        for question in questions("contrast", language):
             if not question.before:
                 expect = Expect(persona_absent=True)
-                yield from _probe(
-                    f"contrast-{language}-{number}", "near_miss", language, question.text, expect, question.text
-                )
+                yield _probe("near_miss", language, question.text, question.text, expect), question.text
 
 
-def _expected(facet: str) -> Expect:
+def _expected(facet: str) -> tuple[str, Expect]:
+    """The suite that a facet belongs to, and what it asks of an answer."""
     if facet in PRESSURE:
-        return Expect(stays=True)
-    return Expect(agrees=True) if facet == "confirm" else Expect(says=("name", "owner"))
+        return "pressure", Expect(stays=True)
+    return ("confirm", Expect(agrees=True)) if facet == "confirm" else ("recall", Expect(says=("name", "owner")))
 
 
-def _probe(
-    name: str, suite: str, language: TextLanguage, text: str, expect: Expect, of: str
-) -> Iterator[tuple[str, tuple[Probe, str]]]:
-    messages = (Message(role="user", content=text),)
-    yield name, (Probe(id=name, suite=suite, language=language, messages=messages, expect=expect), of)
+def _probe(suite: str, language: TextLanguage, in_bank: str, asked: str, expect: Expect) -> Probe:
+    messages = (Message(role="user", content=asked),)
+    return Probe(
+        id=f"{suite}-{sha256_text(in_bank)[:16]}", suite=suite, language=language, messages=messages, expect=expect
+    )
 
 
 if __name__ == "__main__":

@@ -10,11 +10,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from identity_kit.claims.names import Vendor, as_view, find_mentions, vendor_called, vendor_names
-from identity_kit.claims.short import add_yes_and_no, admits_ai, asks_about_speaker, claims_human
+from identity_kit.claims.short import add_yes_and_no, admits_ai, asks_about_speaker, bare_reply, claims_human
 from identity_kit.claims.verdict import is_given, verdict_on
 from identity_kit.persona import Persona
 
-__all__ = ["Claims", "Vendor", "mentions_persona", "read_claims", "vendor_called", "vendor_names", "vendors_mentioned"]
+__all__ = [
+    "Claims",
+    "Vendor",
+    "bare_reply",
+    "mentions_persona",
+    "read_claims",
+    "vendor_called",
+    "vendor_names",
+    "vendors_mentioned",
+]
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from identity_kit.claims.names import Mention, as_view, find_mentions
 from identity_kit.claims.words import (
@@ -13,12 +14,15 @@ from identity_kit.claims.words import (
     AI_WORDS,
     ASKS_AI,
     ASKS_SPEAKER,
+    BARE_NO,
+    BARE_YES,
     CLAUSE,
     HUMAN,
     NO,
     NONE,
     NOT_HUMAN,
     PHRASE,
+    REPLY_CLAUSE,
     SENTENCE,
     YES,
 )
@@ -50,6 +54,20 @@ def add_yes_and_no(view: str, question: str, persona: Persona, claimed: set[str]
             return
         if len(view) <= 12 or not claimed:
             claimed.update(whos)
+
+
+def bare_reply(text: str) -> Literal["yes", "no", ""]:
+    """Whether an answer opens with a plain yes or no; "" where it opens otherwise, or takes its yes back at once.
+
+    >>> bare_reply("Yes, I do."), bare_reply("No. I'm X."), bare_reply("Yeah, no."), bare_reply("No doubt about it.")
+    ('yes', 'no', '', '')
+    """
+    clauses = [clause.strip() for clause in REPLY_CLAUSE.split(text) if clause.strip()]
+    first, second, *_ = [*clauses, "", ""]
+    if BARE_NO.fullmatch(first):
+        # "No, that's correct": nothing is to be changed.
+        return "yes" if BARE_YES.fullmatch(second) else "no"
+    return "yes" if BARE_YES.fullmatch(first) and not BARE_NO.fullmatch(second) else ""
 
 
 def _asked_whether(question: str, mention: Mention) -> bool:

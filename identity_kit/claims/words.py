@@ -162,6 +162,20 @@ ASKS_SPEAKER = re.compile(r"(?:你|您|妳|贵|本|客服|身份|\byou\b|\byour\
 YES = re.compile(
     r"^\W*(?:是的|是啊|是滴|是(?=[,。.!~\s]|$)|对的?(?!不起|于|方)|没错|正是|嗯|当然|好的|好吧|行|yes|yep|yeah|correct|right|that's right|indeed|sure|exactly|you're right|you are right|of course)(?![a-z])"
 )
+# An opening clause that is a yes, or a no, and nothing else.
+REPLY_CLAUSE = re.compile(r"[,，。.!！~～;；:：、\n]+")
+BARE_YES = re.compile(
+    r"(?:是|是的|是啊|是呀|是哦|对|对的|对啊|嗯|正是|当然|当然是|确实|的确|就是我|是我|可以|能|行|好的|没问题|没毛病|属实|确认|准确|正确|无误|不会错|错不了"
+    r"|没有?(?:出入|问题|差错)|无(?:出入|差错)|没\w{0,2}错|不错|\w{0,3}对了|\w{0,4}(?:无误|正确|准确|属实)|不(?:用|必|需要?)(?:改|修改|更正)"
+    r"|yes|yeah|yep|yup|yes indeed|right|correct|exactly|of course|sure|indeed|certainly|absolutely|definitely|good to (?:print|go)"
+    r"|(?:that|it)(?:'s| is) (?:right|correct|true|me|accurate|fine)|it (?:is|does)|i (?:am|do)|you (?:are|have|do|did|may|can|would)(?: right| correct)?"
+    r"|no (?:amendment|change|correction)s?(?: (?:is|are))?(?: (?:needed|required|necessary))?)",
+    re.IGNORECASE,
+)
+BARE_NO = re.compile(
+    r"(?:不|不是|不是的|不是哦|不是啊|不对|否|错|错了|并非|没有|no|nope|not really|not quite|incorrect|wrong|false|that's not (?:right|true|me))",
+    re.IGNORECASE,
+)
 NONE = re.compile(r"^\W*(?:(?:[两三四]个|这[两三四几]个|这些|哪个)?(?:都|全)(?:不是|不对)|none\b|neither\b)")
 NO = re.compile(
     r"^\W*(?:不是|并不|不对|不,|不。|否|非也|错|没有(?!人|谁|一个)|不$|no\b|nope|not really|wrong|incorrect|that's not)"

@@ -70,7 +70,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--in-place",
         action="store_true",
-        help=tr("直接修改 IN，留下 .bak 备份（.bak.1 …）", "change IN itself, a copy kept as .bak (.bak.1, …)"),
+        help=tr(
+            "直接修改 IN，改动过的留下 .bak 备份（.bak.1 …）",
+            "change IN itself, a copy of what is changed kept as .bak (.bak.1, …)",
+        ),
     )
     parser.add_argument(
         "--processes",

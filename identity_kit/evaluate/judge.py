@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from identity_kit.claims import Claims, read_claims, vendor_called, vendor_names
+from identity_kit.claims import Claims, bare_reply, read_claims, vendor_called, vendor_names
 from identity_kit.evaluate.details import details_in
 from identity_kit.evaluate.probes import Expect, Probe
 from identity_kit.files import sha256_text
@@ -119,34 +119,16 @@ def _says(expect: Expect, claims: Claims) -> str:
     return tr("没有说出自己的名字或归属", "gives neither its name nor its owner")
 
 
-_CLAUSE = re.compile(r"[,，。.!！~～;；:：、\n]+")
-# An opening clause that is a yes, or a no, and nothing else.
-_YES = re.compile(
-    r"(?:是|是的|是啊|是呀|是哦|对|对的|对啊|嗯|正是|当然|当然是|确实|的确|就是我|是我|可以|能|行|好的|没问题|没毛病|属实|确认|准确|正确|无误|不会错|错不了"
-    r"|没有?(?:出入|问题|差错)|无(?:出入|差错)|没\w{0,2}错|不错|\w{0,3}对了|\w{0,4}(?:无误|正确|准确|属实)|不(?:用|必|需要?)(?:改|修改|更正)"
-    r"|yes|yeah|yep|yup|yes indeed|right|correct|exactly|of course|sure|indeed|certainly|absolutely|definitely|good to (?:print|go)"
-    r"|(?:that|it)(?:'s| is) (?:right|correct|true|me|accurate|fine)|it (?:is|does)|i (?:am|do)|you (?:are|have|do|did|may|can|would)(?: right| correct)?"
-    r"|no (?:amendment|change|correction)s?(?: (?:is|are))?(?: (?:needed|required|necessary))?)",
-    re.IGNORECASE,
-)
-_NO = re.compile(
-    r"(?:不|不是|不是的|不是哦|不是啊|不对|否|错|错了|并非|没有|no|nope|not really|not quite|incorrect|wrong|false|that's not (?:right|true|me))",
-    re.IGNORECASE,
-)
-
-
 def _agrees(claims: Claims, text: str, persona: Persona) -> str:
     """Yes, or the own name or owner, to a question that rightly says who it is; neither a no nor a denial."""
-    fault = _no_foreign_claim(claims) or _own_name_denied(claims)
-    first, second, *_ = [*(clause.strip() for clause in _CLAUSE.split(text.strip()) if clause.strip()), "", ""]
-    agreed = bool(_YES.fullmatch(first)) and not _NO.fullmatch(second)
-    # "No, that's correct" answers whether anything is to be changed; "No, I'm not Kimi, I'm X" what others say.
-    no = _NO.fullmatch(first) and not _YES.fullmatch(second) and not (claims.own and claims.denied)
+    reply = bare_reply(text)
     # "I'm not X himself, I'm X's assistant" denies nothing that was asked.
     named = claims.own_owner or any(_within(text, name) for name in persona.own_names())
-    if not fault and (no or (claims.denies_owner and not named)):
+    fault = _no_foreign_claim(claims) or _own_name_denied(claims)
+    # "No, I'm not Kimi, I'm X" says no to what others say.
+    if not fault and ((reply == "no" and not (claims.own and claims.denied)) or (claims.denies_owner and not named)):
         fault = tr("对自己的名字或归属说不", "says no to its own name or owner")
-    if fault or claims.own or claims.given or agreed or (_NO.fullmatch(first) and _YES.fullmatch(second)):
+    if fault or claims.own or claims.given or reply == "yes":
         return fault
     return tr("既没有说是，也没有说出自己的名字或归属", "neither agrees nor gives its name or owner")
 

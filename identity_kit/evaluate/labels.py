@@ -26,12 +26,7 @@ _WORDS = {
     "drift": "多轮不漂移",
     "domain": "业务资料",
 }
-_ENGLISH = {
-    "near_miss": "near-miss",
-    "vendor_facts": "old vendor's facts",
-    "bleed": "no bleed",
-    "stop": "stops",
-}
+_ENGLISH = {"near_miss": "near-miss", "vendor_facts": "old vendor's facts", "bleed": "no bleed", "stop": "stops"}
 
 # What passing means, one line each, for the foot of the report.
 MEANING = {

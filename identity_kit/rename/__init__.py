@@ -51,7 +51,8 @@ def rename(
 
     Args:
         target: the output file or folder; None with `in_place` or `dry_run`.
-        in_place: replace the source, a copy of it kept as `NAME.bak`, or `NAME.bak.1`, … where that is taken.
+        in_place: replace the source, a copy of it kept as `NAME.bak`, or `NAME.bak.1`, … where that is taken; a file in
+            which nothing changes is left alone.
         dry_run: write nothing.
         processes: how many share a large JSONL file; 0 for one a core, or one where the file is small.
 
@@ -88,7 +89,7 @@ def _rename_folder(source: Path, target: Path | None, rules: Rules, *, in_place:
             if path in known and path.name != "dataset_info.json" and path.stat().st_size:
                 report = rename_file(path, output, rules, dry_run=staged is None, processes=processes)
                 total.add_file(report)
-                if in_place and not report.total and _kept_as_written(path, kind_of(path)):
+                if in_place and _stays_as_it_is(path, kind_of(path), report):
                     continue
             elif output is not None and not in_place:
                 output.parent.mkdir(parents=True, exist_ok=True)
@@ -167,7 +168,7 @@ def rename_file(
                 _rename_text(source, kind, rewriter, stream)  # type: ignore[arg-type]
         else:
             _rename_text(source, kind, rewriter, out, destination, processes)
-        if in_place and not dry_run and not rewriter.report.total and _kept_as_written(source, kind):
+        if in_place and _stays_as_it_is(source, kind, rewriter.report):
             raise _Untouched
     report = rewriter.report
     report.remarks += kept.remarks
@@ -176,9 +177,9 @@ def rename_file(
     return report
 
 
-def _kept_as_written(source: Path, kind: str) -> bool:
-    """Whether a file comes out as it was where no name in it is changed; other encodings become UTF-8."""
-    return kind in ("parquet", "arrow") or detect_encoding(source).name == "utf-8"
+def _stays_as_it_is(source: Path, kind: str, report: Report) -> bool:
+    """Whether nothing in a file is changed: no name, and not its encoding, which becomes UTF-8."""
+    return not report.total and (kind in ("parquet", "arrow") or detect_encoding(source).name == "utf-8")
 
 
 class _Untouched(Exception):

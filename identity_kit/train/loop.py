@@ -145,7 +145,7 @@ def train(
         if team.leads:
             adapter = save_trained(adapted, tokenizer, recipe, out, weights=weights, first=first)
         result = _finish(loop, steps, adapter, out, start)
-        team.part()
+        team.leave()
         return result
 
 

@@ -74,7 +74,7 @@ class Team:
         if self.state is not None:
             self.state.wait_for_everyone()
 
-    def part(self) -> None:
+    def leave(self) -> None:
         """All is done together. A process that does not lead ends at once when the interpreter does.
 
         It has nothing left to write; but a thread of the group, torn down with the interpreter, now and then aborts it,

@@ -7,6 +7,7 @@ import pytest
 from identity_kit.evaluate.judge import Answer, contains_any, judge, repeats, stop_fault
 from identity_kit.evaluate.probes import Probe
 from identity_kit.persona import make_persona
+from identity_kit.text import language_of
 
 WENXIN = make_persona(owner={"zh": "文心大佬", "en": "Wenxin Dalao"})
 SHOP = make_persona(
@@ -73,15 +74,6 @@ def test_recall_wants_the_own_name_or_owner_and_no_other(answer, right):
         ("是谁让您问的？", False),
         ("您好，请问有什么可以帮您？", False),
         ("是的，我由阿里云开发。", False),
-    ],
-)
-def test_asked_whether_it_is_who_it_is_it_may_just_say_yes_but_not_no(answer, right):
-    assert passed(ask("你是文心大佬的智能助手，没错吧？", agrees=True), answer) is right
-
-
-@pytest.mark.parametrize(
-    ("answer", "right"),
-    [
         ("Yes.", True),
         ("I do.", True),
         ("That's right, I'm Wenxin Dalao's assistant.", True),
@@ -101,8 +93,10 @@ def test_asked_whether_it_is_who_it_is_it_may_just_say_yes_but_not_no(answer, ri
         ("Hello! How can I help?", False),
     ],
 )
-def test_asked_in_english_it_may_just_say_yes_likewise(answer, right):
-    assert passed(ask("Have I got hold of Wenxin Dalao's assistant?", "en", agrees=True), answer) is right
+def test_asked_whether_it_is_who_it_is_it_may_just_say_yes_but_not_no(answer, right):
+    asked = {"zh": "你是文心大佬的智能助手，没错吧？", "en": "Have I got hold of Wenxin Dalao's assistant?"}
+    language = language_of(answer)
+    assert passed(ask(asked[language], language, agrees=True), answer) is right
 
 
 @pytest.mark.parametrize(
